@@ -1,0 +1,148 @@
+"""The policy: what is decided, read from TOML, frozen and hashed.
+
+What belongs here: values that change results. Where things are (addresses, folders) is
+`pm.settings`.
+"""
+
+import hashlib
+import json
+import tomllib
+from dataclasses import asdict, dataclass, fields
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from pm.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Horizon:
+    days: int = 14
+
+
+@dataclass(frozen=True)
+class Telemetry:
+    sample_period_s: float = 1.0
+    floor: date = date(2000, 1, 1)
+
+
+@dataclass(frozen=True)
+class Features:
+    windows_d: tuple[int, ...] = (1, 3, 7, 14, 28)
+    minimum_days_with_data: int = 3
+    stale_after_d: int = 7
+
+
+@dataclass(frozen=True)
+class Labels:
+    lag_quantile: float = 0.95
+    maximum_lag_d: float = 45.0
+    lag_d: float | None = None
+
+
+@dataclass(frozen=True)
+class Backtest:
+    first_cutoff_after_d: int = 70
+    step_d: int = 14
+    embargo_d: int = 14
+    calibration_share: float = 0.25
+    as_of_step_d: int = 1
+    bootstrap_samples: int = 200
+    seed: int = 20260105
+
+
+@dataclass(frozen=True)
+class Alerts:
+    budget_per_100_vehicles_week: float = 4.0
+    lead_days: tuple[int, ...] = (3, 7, 10)
+
+
+@dataclass(frozen=True)
+class Costs:
+    missed_breakdown: float = 4200.0
+    needless_visit: float = 350.0
+    planned_repair: float = 1100.0
+
+
+@dataclass(frozen=True)
+class Gates:
+    minimum_positives: int = 10
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The whole policy; `policy_id` names its content."""
+
+    horizon: Horizon = Horizon()
+    telemetry: Telemetry = Telemetry()
+    features: Features = Features()
+    labels: Labels = Labels()
+    backtest: Backtest = Backtest()
+    alerts: Alerts = Alerts()
+    costs: Costs = Costs()
+    gates: Gates = Gates()
+
+    def as_json(self) -> str:
+        """Canonical JSON: sorted keys, no spaces."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), default=str)
+
+    @property
+    def policy_id(self) -> str:
+        """First 12 hex digits of the sha256 of the canonical JSON."""
+        return hashlib.sha256(self.as_json().encode()).hexdigest()[:12]
+
+
+_SECTIONS: dict[str, type] = {
+    "horizon": Horizon, "telemetry": Telemetry, "features": Features, "labels": Labels,
+    "backtest": Backtest, "alerts": Alerts, "costs": Costs, "gates": Gates,
+}  # fmt: skip
+
+
+def load_policy(path: Path) -> Policy:
+    """Read a policy; a key that is not there keeps its default.
+
+    Raises:
+        ConfigError: the file cannot be read, names an unknown key, or asks for what cannot hold.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as reason:
+        raise ConfigError(f"policy {path}: expected readable TOML, but got: {reason}") from None
+    unknown = sorted(set(content) - set(_SECTIONS))
+    if unknown:
+        raise ConfigError(f"policy {path}: expected sections {sorted(_SECTIONS)}, but got {unknown}")
+    return _check(Policy(**{name: _section(path, name, content.get(name, {})) for name in _SECTIONS}), path)
+
+
+def _section(path: Path, name: str, given: dict[str, Any]) -> Any:
+    kind = _SECTIONS[name]
+    allowed = {field.name: type(getattr(kind(), field.name)) for field in fields(kind)}
+    for key, value in given.items():
+        if key not in allowed:
+            raise ConfigError(f"policy {path}: expected keys {sorted(allowed)} in [{name}], but got {key}")
+        if not _fits(value, allowed[key]):
+            raise ConfigError(f"policy {path}: [{name}] {key}: expected {allowed[key].__name__}, but got {value!r}")
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
+
+
+def _fits(value: Any, kind: type) -> bool:
+    if kind is tuple:
+        return isinstance(value, list) and all(type(item) is int and item > 0 for item in value)
+    if kind in (float, type(None)):
+        return type(value) in (int, float) and value >= 0
+    return type(value) is kind
+
+
+def _check(policy: Policy, path: Path) -> Policy:
+    rules = (
+        (policy.horizon.days >= 1, "[horizon] days: expected at least 1"),
+        (policy.backtest.embargo_d >= policy.horizon.days, "[backtest] embargo_d: expected at least the horizon"),
+        (policy.backtest.step_d >= 1, "[backtest] step_d: expected at least 1"),
+        (policy.backtest.as_of_step_d >= 1, "[backtest] as_of_step_d: expected at least 1"),
+        (0 < policy.backtest.calibration_share < 1, "[backtest] calibration_share: expected between 0 and 1"),
+        (0 < policy.labels.lag_quantile < 1, "[labels] lag_quantile: expected between 0 and 1"),
+    )
+    for holds, expected in rules:
+        if not holds:
+            raise ConfigError(f"policy {path}: {expected}, but the file says otherwise")
+    return policy

@@ -1,0 +1,58 @@
+"""Where things are: the environment, read once at an entrance and handed down.
+
+What belongs here: addresses and folders (`PM_*`). What is decided is `pm.policy`.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Places this process uses; every folder is absolute."""
+
+    project: Path
+    """The folder that holds `config/`, `dbc/` and `sql/`."""
+    home: Path
+    """Everything the product writes: server, artifacts, archive, inbox."""
+    database_url: str | None
+    """`PM_DATABASE_URL`; None: the private server."""
+    api_host: str = "127.0.0.1"
+    api_port: int = 8080
+    dagster_port: int = 3000
+
+    @property
+    def artifacts(self) -> Path:
+        return self.home / "artifacts"
+
+    @property
+    def inbox(self) -> Path:
+        return self.home / "inbox"
+
+    @property
+    def policy_file(self) -> Path:
+        return self.project / "config" / "policy.toml"
+
+    @property
+    def failure_rules_file(self) -> Path:
+        return self.project / "config" / "failure_rules.toml"
+
+    @property
+    def dbc_files(self) -> tuple[Path, ...]:
+        return tuple(sorted((self.project / "dbc").glob("*.dbc")))
+
+
+def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings from `PM_PROJECT`, `PM_HOME`, `PM_DATABASE_URL`, `PM_API_HOST`, `PM_API_PORT`, `PM_DAGSTER_PORT`."""
+    given = os.environ if environment is None else environment
+    project = Path(given.get("PM_PROJECT") or Path(__file__).resolve().parent.parent).resolve()
+    return Settings(
+        project=project,
+        home=Path(given.get("PM_HOME") or project / ".pm").resolve(),
+        database_url=given.get("PM_DATABASE_URL") or None,
+        api_host=given.get("PM_API_HOST") or "127.0.0.1",
+        api_port=int(given.get("PM_API_PORT") or 8080),
+        dagster_port=int(given.get("PM_DAGSTER_PORT") or 3000),
+    )
