@@ -45,5 +45,7 @@ def require_known(frame: pl.DataFrame, as_of: datetime, what: str) -> pl.DataFra
     late = frame.filter(pl.col("known_at") > as_of)
     if late.height:
         worst = late["known_at"].max()
-        raise LeakageError(f"{what}: expected rows known by {as_of.isoformat()}, but got {late.height} known later, the last at {worst}")
+        raise LeakageError(
+            f"{what}: expected rows known by {as_of.isoformat()}, but got {late.height} known later, the last at {worst}"
+        )
     return frame

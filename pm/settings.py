@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pm.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -22,6 +24,8 @@ class Settings:
     api_host: str = "127.0.0.1"
     api_port: int = 8080
     dagster_port: int = 3000
+    inbox_folder: Path | None = None
+    """`PM_INBOX`; None: `inbox` below `home`."""
 
     @property
     def artifacts(self) -> Path:
@@ -29,7 +33,7 @@ class Settings:
 
     @property
     def inbox(self) -> Path:
-        return self.home / "inbox"
+        return self.inbox_folder or self.home / "inbox"
 
     @property
     def policy_file(self) -> Path:
@@ -45,7 +49,11 @@ class Settings:
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
-    """Settings from `PM_PROJECT`, `PM_HOME`, `PM_DATABASE_URL`, `PM_API_HOST`, `PM_API_PORT`, `PM_DAGSTER_PORT`."""
+    """Settings from `PM_PROJECT`, `PM_HOME`, `PM_DATABASE_URL`, `PM_INBOX`, `PM_API_HOST`, `PM_API_PORT`, `PM_DAGSTER_PORT`.
+
+    Raises:
+        ConfigError: a port is not a whole number from 1 to 65535.
+    """
     given = os.environ if environment is None else environment
     project = Path(given.get("PM_PROJECT") or Path(__file__).resolve().parent.parent).resolve()
     return Settings(
@@ -53,6 +61,14 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         home=Path(given.get("PM_HOME") or project / ".pm").resolve(),
         database_url=given.get("PM_DATABASE_URL") or None,
         api_host=given.get("PM_API_HOST") or "127.0.0.1",
-        api_port=int(given.get("PM_API_PORT") or 8080),
-        dagster_port=int(given.get("PM_DAGSTER_PORT") or 3000),
+        api_port=_port(given, "PM_API_PORT", 8080),
+        dagster_port=_port(given, "PM_DAGSTER_PORT", 3000),
+        inbox_folder=Path(given["PM_INBOX"]).resolve() if given.get("PM_INBOX") else None,
     )
+
+
+def _port(given: Mapping[str, str], name: str, default: int) -> int:
+    text = given.get(name) or str(default)
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise ConfigError(f"{name}: expected a port from 1 to 65535, but got {text!r}")
+    return int(text)

@@ -234,7 +234,7 @@ FEATURE_VECTOR: Final = Table(
         _VEHICLE_ID,
         _AS_OF,
         Column("data_until", UTC_INSTANT, "last telemetry seen", nullable=True),
-        Column("features", pl.List(pl.Float32()), "one number a feature, in the set's order; null where not computable"),
+        Column("features", pl.List(pl.Float32()), "one number a feature, in the set's order; null: not computable"),
         Column("inputs_hash", TEXT, "hash of this row's values"),
     ),
 )
@@ -305,7 +305,12 @@ PREDICTION: Final = Table(
         Column("position", I32, "1 = most likely to fail, over the fleet and all components", nullable=True),
         Column("threshold", F64, "alert threshold of the component", nullable=True),
         Column("alert", BOOL, "above the threshold, within the alert budget"),
-        Column("reasons_json", TEXT, "list of {feature, meaning, unit, value, usual_low, usual_high, contribution, sentence}", json=True),
+        Column(
+            "reasons_json",
+            TEXT,
+            "list: feature, meaning, unit, value, usual_low, usual_high, contribution, sentence",
+            json=True,
+        ),
         Column("inputs_hash", TEXT, "hash of the feature vector used"),
     ),
 )
