@@ -44,8 +44,7 @@ def require_known(frame: pl.DataFrame, as_of: datetime, what: str) -> pl.DataFra
     require_instant(as_of, "as_of")
     late = frame.filter(pl.col("known_at") > as_of)
     if late.height:
-        worst = late["known_at"].max()
-        raise LeakageError(
-            f"{what}: expected rows known by {as_of.isoformat()}, but got {late.height} known later, the last at {worst}"
-        )
+        last = late.select(pl.col("known_at").max()).item()
+        expected = f"{what}: expected rows known by {as_of.isoformat()}"
+        raise LeakageError(f"{expected}, but got {late.height} known later, the last at {last}")
     return frame

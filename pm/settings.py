@@ -49,7 +49,9 @@ class Settings:
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
-    """Settings from `PM_PROJECT`, `PM_HOME`, `PM_DATABASE_URL`, `PM_INBOX`, `PM_API_HOST`, `PM_API_PORT`, `PM_DAGSTER_PORT`.
+    """Settings from the environment.
+
+    Names: `PM_PROJECT`, `PM_HOME`, `PM_DATABASE_URL`, `PM_INBOX`, `PM_API_HOST`, `PM_API_PORT`, `PM_DAGSTER_PORT`.
 
     Raises:
         ConfigError: a port is not a whole number from 1 to 65535.
