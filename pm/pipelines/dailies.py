@@ -1,0 +1,72 @@
+"""Telemetry and faults -> daily aggregates, for the dirty vehicle days only."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as clock_time
+from typing import Final
+
+import polars as pl
+import psycopg
+
+from pm.features.daily import aggregate_faults, aggregate_signals
+from pm.progress import Track, silent
+from pm.store import dailies, faults, logs, telemetry
+from pm.tables import DAILY_FAULT, DAILY_SIGNAL
+
+SPAN_DAYS: Final = 31
+"""Days of one vehicle taken at once: bounds memory."""
+
+
+@dataclass(frozen=True)
+class DailiesReport:
+    """How much was made again."""
+
+    n_vehicle_days: int
+    n_signal_rows: int
+    n_fault_rows: int
+
+
+def refresh_dailies(conn: psycopg.Connection, *, track: Track = silent) -> DailiesReport:
+    """Aggregate every dirty (vehicle, day) again and clear its mark, a month of a vehicle at a time.
+
+    Stopping half-way leaves the marks of what was not done, so running it again completes it.
+    """
+    spans = list(_spans(logs.fetch_dirty(conn)))
+    messages = telemetry.stored_messages(conn)
+    n_days = n_signals = n_faults = 0
+    for vehicle_id, dirty in track(spans, "daily aggregates", len(spans)):
+        wanted = dirty["day"].implode()
+        start, end = _bounds(dirty)
+        with conn.transaction():
+            parts = [DAILY_SIGNAL.empty()]
+            for message in messages:
+                found = telemetry.fetch_signals(conn, message, vehicle_id=vehicle_id, start=start, end=end)
+                parts.append(aggregate_signals(found.filter(pl.col("time").dt.date().is_in(wanted)), message))
+            codes = faults.fetch_faults(conn, vehicle_id=vehicle_id, start=start, end=end)
+            signal_rows = pl.concat(parts)
+            fault_rows = DAILY_FAULT.check(
+                aggregate_faults(codes.filter(pl.col("time").dt.date().is_in(wanted)))
+            )
+            dailies.replace_days(conn, dirty, signal_rows, fault_rows)
+        n_days += dirty.height
+        n_signals += signal_rows.height
+        n_faults += fault_rows.height
+    return DailiesReport(n_days, n_signals, n_faults)
+
+
+def _spans(dirty: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
+    bucket = pl.col("day").dt.epoch("d") // SPAN_DAYS
+    grouped = dirty.sort("vehicle_id", "day").with_columns(_bucket=bucket)
+    for (vehicle_id, _), rows in grouped.group_by("vehicle_id", "_bucket", maintain_order=True):
+        yield int(str(vehicle_id)), rows.drop("_bucket")
+
+
+def _bounds(dirty: pl.DataFrame) -> tuple[datetime, datetime]:
+    days: list[date] = dirty["day"].sort().to_list()
+    return midnight(days[0]), midnight(days[-1] + timedelta(days=1))
+
+
+def midnight(day: date) -> datetime:
+    """Start of a UTC day."""
+    return datetime.combine(day, clock_time(), UTC)

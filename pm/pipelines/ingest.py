@@ -1,0 +1,213 @@
+"""Log file -> telemetry, faults and manifest, one transaction a file.
+
+A file is the unit of work and of truth: it is committed whole, exactly once, or not at all. Files
+go through an `Executor` (a process pool by default), because decoding one does not need another.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from datetime import time as clock_time
+from functools import lru_cache
+from pathlib import Path
+
+import polars as pl
+import psycopg
+
+from pm import __version__
+from pm.asof import require_instant
+from pm.canbus.dbc import SignalDatabase, load_dbc
+from pm.canbus.decode import LogDecoder
+from pm.canbus.logfile import open_log
+from pm.errors import DataError
+from pm.policy import Policy
+from pm.progress import Track, silent
+from pm.store import connection, faults, logs, telemetry, vehicles
+from pm.tables import FAULT
+
+
+@dataclass(frozen=True)
+class IngestJob:
+    """One file to ingest: of which vehicle, known since when."""
+
+    path: Path
+    vehicle_id: int
+    known_at: datetime
+    start: datetime | None = None
+    """For a log without absolute times: the instant of its time zero."""
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """What became of one file. `log_file_id` is None where it was there before or was refused."""
+
+    path: Path
+    log_file_id: int | None
+    n_frames: int = 0
+    n_decoded: int = 0
+    n_rows: int = 0
+    n_faults: int = 0
+    days: tuple[date, ...] = ()
+    seconds: float = 0.0
+    refused: str | None = None
+    exit_code: int = 0
+
+
+def ingest_log(conn: psycopg.Connection, job: IngestJob, database: SignalDatabase, policy: Policy) -> IngestReport:
+    """Decode one log file and commit it; a file committed before for that vehicle changes nothing.
+
+    Raises:
+        DataError: the log cannot be read or holds no frame.
+        StoreError: the database cannot be reached or refuses.
+    """
+    began = time.perf_counter()
+    require_instant(job.known_at, "known_at")
+    log = open_log(job.path, start=job.start)
+    decoder = LogDecoder(database, sample_period_s=policy.telemetry.sample_period_s)
+    floor = datetime.combine(policy.telemetry.floor, clock_time(), UTC)
+    n_rows = n_faults = 0
+    days: set[date] = set()
+    with conn.transaction():
+        log_file_id = logs.claim(
+            conn,
+            sha256=file_sha256(job.path),
+            vehicle_id=job.vehicle_id,
+            file_name=job.path.name,
+            format=log.format,
+            known_at=job.known_at,
+            dbc_sha256=database.sha256,
+            decoder_version=__version__,
+        )
+        if log_file_id is None:
+            return IngestReport(job.path, None, seconds=time.perf_counter() - began)
+        n_impossible = 0
+        for batch in decoder.batches(log):
+            for message, decoded in batch.signals.items():
+                frame = _possible(decoded, floor, job.known_at)
+                n_impossible += decoded.height - frame.height
+                days.update(_days(frame))
+                n_rows += telemetry.insert_signals(
+                    conn, database.message(message), frame, vehicle_id=job.vehicle_id, log_file_id=log_file_id
+                )
+            found = _possible(batch.faults, floor, job.known_at).with_columns(
+                vehicle_id=pl.lit(job.vehicle_id, pl.Int32()), log_file_id=pl.lit(log_file_id, pl.Int64())
+            )
+            n_impossible += batch.faults.height - found.height
+            days.update(_days(found))
+            n_faults += faults.insert_faults(conn, FAULT.check(found, unique=False))
+        report = decoder.report
+        rejected = dict(report.rejected)
+        if n_impossible:
+            rejected["impossible time"] = n_impossible
+        logs.finish(
+            conn,
+            log_file_id,
+            first_at=report.first_at,
+            last_at=report.last_at,
+            n_frames=report.n_frames,
+            n_decoded=report.n_decoded,
+            rejected_json=json.dumps(rejected, sort_keys=True),
+        )
+        logs.mark_dirty(conn, job.vehicle_id, sorted(days))
+    return IngestReport(
+        job.path,
+        log_file_id,
+        report.n_frames,
+        report.n_decoded,
+        n_rows,
+        n_faults,
+        tuple(sorted(days)),
+        time.perf_counter() - began,
+    )
+
+
+def ingest_logs(
+    url: str,
+    jobs: Sequence[IngestJob],
+    *,
+    dbc: Sequence[Path],
+    policy: Policy,
+    executor: Executor | None = None,
+    track: Track = silent,
+) -> tuple[IngestReport, ...]:
+    """Ingest many files; a file that is refused is reported and the others go on.
+
+    Files of one vehicle are taken in the given order by one worker, so that of overlapping files
+    the one known first keeps its rows.
+    """
+    groups: dict[int, list[IngestJob]] = {}
+    for job in jobs:
+        groups.setdefault(job.vehicle_id, []).append(job)
+    load_dbc(dbc)  # a DBC that does not parse is one error, not one a file
+    arguments = [(url, tuple(group), tuple(dbc), policy) for group in groups.values()]
+    done: Iterable[tuple[IngestReport, ...]]
+    done = map(_ingest_group, arguments) if executor is None else executor.map(_ingest_group, arguments)
+    reports: list[IngestReport] = []
+    for group_reports in track(done, "ingest, by vehicle", len(arguments)):
+        reports.extend(group_reports)
+    return tuple(reports)
+
+
+def jobs_for(conn: psycopg.Connection, files: Iterable[tuple[Path, str, datetime]]) -> tuple[IngestJob, ...]:
+    """Jobs for (path, vehicle_ref, known_at).
+
+    Raises:
+        DataError: a vehicle is not known.
+    """
+    ids: dict[str, int] = {}
+    jobs = []
+    for path, vehicle_ref, known_at in files:
+        if vehicle_ref not in ids:
+            ids[vehicle_ref] = vehicles.vehicle_id(conn, vehicle_ref)
+        jobs.append(IngestJob(path, ids[vehicle_ref], known_at))
+    return tuple(jobs)
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of the file's bytes, hex.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as reason:
+        raise DataError(f"{path}: expected a readable file, but got: {reason.strerror}") from None
+
+
+def _possible(frame: pl.DataFrame, floor: datetime, known_at: datetime) -> pl.DataFrame:
+    """Rows that happened after the policy's floor and not after they were known."""
+    return frame.filter(pl.col("time").is_between(floor, known_at))
+
+
+def _days(frame: pl.DataFrame) -> list[date]:
+    return frame["time"].dt.date().unique().to_list()
+
+
+def _ingest_group(arguments: tuple[str, tuple[IngestJob, ...], tuple[Path, ...], Policy]) -> tuple[IngestReport, ...]:
+    url, jobs, dbc, policy = arguments
+    database = _database(dbc)
+    with connection.connect(url) as conn:
+        return tuple(_ingest_or_refuse(conn, job, database, policy) for job in jobs)
+
+
+def _ingest_or_refuse(
+    conn: psycopg.Connection, job: IngestJob, database: SignalDatabase, policy: Policy
+) -> IngestReport:
+    try:
+        return ingest_log(conn, job, database, policy)
+    except DataError as reason:
+        return IngestReport(job.path, None, refused=str(reason), exit_code=reason.exit_code)
+
+
+@lru_cache(maxsize=4)
+def _database(dbc: tuple[Path, ...]) -> SignalDatabase:
+    """Parsed once a worker process."""
+    return load_dbc(dbc)
+
+

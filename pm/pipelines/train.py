@@ -1,0 +1,103 @@
+"""Matured labels -> model versions; the backtest decides which one serves."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import psycopg
+
+from pm.asof import known
+from pm.errors import DataError, ModelError
+from pm.features.featureset import FeatureSet, default_feature_set
+from pm.labels.failures import FailureRules
+from pm.labels.horizon import label_rows, matured
+from pm.labels.maturation import estimate_lag_d
+from pm.lifecycle.gates import Decision, decide
+from pm.models.bundle import Bundle
+from pm.models.train import fit_bundle
+from pm.policy import Policy
+from pm.progress import Track, silent
+from pm.store import artifacts, feature_vectors, registry, vehicles, work_orders
+from pm.tables import MODEL_VERSION
+
+
+@dataclass(frozen=True)
+class TrainedComponent:
+    """What serves for a component now, and why."""
+
+    component: str
+    model_id: str | None
+    kind: str | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """One entry a component."""
+
+    cutoff: datetime
+    n_rows: int
+    n_positives: dict[str, int]
+    components: tuple[TrainedComponent, ...]
+
+
+def train_models(
+    conn: psycopg.Connection,
+    rules: FailureRules,
+    policy: Policy,
+    *,
+    cutoff: datetime,
+    artifact_folder: Path,
+    created_at: datetime,
+    track: Track = silent,
+) -> TrainReport:
+    """Fit the kind the latest backtest chose, register it and move it to champion.
+
+    The best simple rule is registered beside it: it answers when the champion cannot. A bundle
+    that is already there (same inputs, same bytes) is not registered twice.
+
+    Raises:
+        DataError: there is no backtest yet whose evidence could decide, or no matured label.
+    """
+    backtest = registry.latest_backtest(conn)
+    if backtest is None:
+        raise DataError("expected a backtest to decide which kind serves, but got none: run `pm backtest` first")
+    measures: Mapping[str, Any] = json.loads(backtest["measures_json"])
+    feature_set = default_feature_set(policy)
+    vectors = feature_vectors.fetch_vectors(conn, feature_set.feature_set_id, until=cutoff)
+    labels = _matured_labels(conn, vectors, rules, policy, cutoff)
+    made = []
+    for component in track(rules.components, "train", len(rules.components)):
+        decision = decide(measures, component, policy)
+        rows = labels.filter(labels["component"] == component)
+        made.append(
+            _train_component(conn, component, decision, vectors, rows, feature_set, policy, cutoff, artifact_folder, created_at, measures)
+        )
+    positives = labels.filter(labels["state"] == "positive")["component"].value_counts()
+    return TrainReport(cutoff, labels.height, dict(sorted(positives.iter_rows())), tuple(made))
+
+
+def _matured_labels(
+    conn: psycopg.Connection, vectors: pl.DataFrame, rules: FailureRules, policy: Policy, cutoff: datetime
+) -> pl.DataFrame:
+    failures = known(work_orders.fetch_failures(conn), cutoff)
+    lag = estimate_lag_d(failures, cutoff, policy)
+    rows = label_rows(
+        vectors["as_of"].unique().sort().to_list(),
+        vehicles=vehicles.fetch_vehicles(conn),
+        failures=failures,
+        components=rules.components,
+        known_at=cutoff,
+        observed_until=cutoff,
+        lag_d=lag.lag_d,
+        policy=policy,
+    )
+    ripe = matured(rows, cutoff, lag.lag_d, policy)
+    if ripe.is_empty():
+        raise DataError(f"expected labels matured by {cutoff.isoformat()}, but got none of {rows.height}")
+    return ripe
