@@ -6,6 +6,7 @@ What belongs here: addresses and folders (`PM_*`). What is decided is `pm.policy
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from pm.errors import ConfigError
@@ -26,6 +27,8 @@ class Settings:
     dagster_port: int = 3000
     inbox_folder: Path | None = None
     """`PM_INBOX`; None: `inbox` below `home`."""
+    first_day: date = date(2026, 1, 5)
+    """`PM_FIRST_DAY`: the first daily partition."""
 
     @property
     def artifacts(self) -> Path:
@@ -51,10 +54,11 @@ class Settings:
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Settings from the environment.
 
-    Names: `PM_PROJECT`, `PM_HOME`, `PM_DATABASE_URL`, `PM_INBOX`, `PM_API_HOST`, `PM_API_PORT`, `PM_DAGSTER_PORT`.
+    Names: `PM_PROJECT`, `PM_HOME`, `PM_DATABASE_URL`, `PM_INBOX`, `PM_API_HOST`, `PM_API_PORT`, `PM_DAGSTER_PORT`,
+    `PM_FIRST_DAY`.
 
     Raises:
-        ConfigError: a port is not a whole number from 1 to 65535.
+        ConfigError: a day is not of the form YYYY-MM-DD, or a port is not a whole number from 1 to 65535.
     """
     given = os.environ if environment is None else environment
     project = Path(given.get("PM_PROJECT") or Path(__file__).resolve().parent.parent).resolve()
@@ -65,6 +69,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         api_host=given.get("PM_API_HOST") or "127.0.0.1",
         api_port=_port(given, "PM_API_PORT", 8080),
         dagster_port=_port(given, "PM_DAGSTER_PORT", 3000),
+        first_day=_day(given, "PM_FIRST_DAY", date(2026, 1, 5)),
         inbox_folder=Path(given["PM_INBOX"]).resolve() if given.get("PM_INBOX") else None,
     )
 
@@ -74,3 +79,11 @@ def _port(given: Mapping[str, str], name: str, default: int) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 65535:
         raise ConfigError(f"{name}: expected a port from 1 to 65535, but got {text!r}")
     return int(text)
+
+
+def _day(given: Mapping[str, str], name: str, default: date) -> date:
+    text = given.get(name) or default.isoformat()
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"{name}: expected a day such as 2026-01-05, but got {text!r}") from None

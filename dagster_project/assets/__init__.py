@@ -1,0 +1,1 @@
+"""The assets of the whole path; asset name = table name."""

@@ -1,0 +1,35 @@
+"""The project as a Dagster resource: settings, policy, rules and the database."""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+import psycopg
+
+from pm.labels.failures import FailureRules, load_rules
+from pm.policy import Policy, load_policy
+from pm.settings import Settings, read_settings
+from pm.store.connection import database_url, open_database
+
+
+class Project(dg.ConfigurableResource):
+    """Everything an asset needs from outside, read when a run starts."""
+
+    def settings(self) -> Settings:
+        return read_settings()
+
+    def policy(self) -> Policy:
+        return load_policy(self.settings().policy_file)
+
+    def rules(self) -> FailureRules:
+        return load_rules(self.settings().failure_rules_file)
+
+    def database(self) -> psycopg.Connection:
+        """An open connection, migrated; use it as a context manager."""
+        return open_database(self.settings())
+
+    def database_url(self) -> str:
+        return database_url(self.settings())
+
+    def now(self) -> datetime:
+        """The only clock that assets read."""
+        return datetime.now(UTC)

@@ -1,0 +1,65 @@
+"""What must hold before anything downstream may use a day: findings with the figures behind them."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import polars as pl
+import psycopg
+
+from pm.features.featureset import default_feature_set
+from pm.labels.failures import FailureRules
+from pm.policy import Policy
+from pm.store import feature_vectors, logs, predictions, vehicles
+
+MINIMUM_DECODED_SHARE = 0.05
+"""Below this the wrong DBC files are the likely reason; real trucks send many unlisted PGNs."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Whether it holds, in a sentence, with figures."""
+
+    passed: bool
+    sentence: str
+    figures: dict[str, float | int | str] = field(default_factory=dict)
+
+
+def inspect_decoding(conn: psycopg.Connection, start: datetime, end: datetime) -> Finding:
+    """Of the frames in files known in [start, end), enough matched a message of the DBC files."""
+    files = logs.fetch_log_files(conn, known_from=start, known_to=end)
+    if files.is_empty():
+        return Finding(passed=True, sentence="no log file became known on this day", figures={"files": 0})
+    frames, decoded = int(files["n_frames"].sum()), int(files["n_decoded"].sum())
+    share = decoded / frames if frames else 0.0
+    sentence = f"{decoded} of {frames} frames decoded; at least {MINIMUM_DECODED_SHARE:.0%} expected"
+    figures: dict[str, float | int | str] = {"files": files.height, "frames": frames, "decoded_share": share}
+    return Finding(share >= MINIMUM_DECODED_SHARE, sentence, figures)
+
+
+def inspect_vectors(conn: psycopg.Connection, as_of: datetime, policy: Policy) -> Finding:
+    """One vector a vehicle in service at `as_of`, and none that saw data from after it."""
+    vectors = _vectors(conn, as_of, policy)
+    fleet = vehicles.fetch_vehicles(conn).filter(
+        (pl.col("in_service_at").is_null() | (pl.col("in_service_at") <= as_of))
+        & (pl.col("left_at").is_null() | (pl.col("left_at") > as_of))
+    )
+    absent = fleet.join(vectors, on="vehicle_id", how="anti").height
+    late = vectors.filter(pl.col("data_until") > pl.col("as_of")).height
+    sentence = f"{vectors.height} vectors, {absent} vehicles without one, {late} with data after the as-of"
+    return Finding(absent == 0 and late == 0, sentence, {"vectors": vectors.height, "absent": absent, "late": late})
+
+
+def inspect_predictions(conn: psycopg.Connection, as_of: datetime, policy: Policy, rules: FailureRules) -> Finding:
+    """Every vector has an answer for every component; a row without a score says why by its status."""
+    found = predictions.fetch_predictions(conn, as_of=as_of)
+    expected = _vectors(conn, as_of, policy).height * len(rules.components)
+    unexplained = found.filter(pl.col("p_failure").is_null() & (pl.col("status") == "ok")).height
+    outside = found.filter(~pl.col("p_failure").is_between(0.0, 1.0)).height
+    sentence = f"{found.height} of {expected} predictions, {unexplained} without score or reason, {outside} outside 0..1"
+    passed = found.height >= expected and unexplained == 0 and outside == 0
+    return Finding(passed, sentence, {"predictions": found.height, "expected": expected})
+
+
+def _vectors(conn: psycopg.Connection, as_of: datetime, policy: Policy) -> pl.DataFrame:
+    feature_set_id = default_feature_set(policy).feature_set_id
+    return feature_vectors.fetch_vectors(conn, feature_set_id, since=as_of, until=as_of)
