@@ -1,0 +1,5 @@
+"""`python -m pm`."""
+
+from pm.cli import main
+
+main()

@@ -1,0 +1,116 @@
+"""The main job in one call: a folder of logs and records in, a ranked fleet out.
+
+The same steps that Dagster takes a day at a time, taken here over a whole history. Every step is
+idempotent, so a second call reuses what is there and a call after a crash completes it.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import psycopg
+
+from pm.features.featureset import default_feature_set
+from pm.labels.failures import FailureRules
+from pm.pipelines.backtest import BacktestReport, backtest_models
+from pm.pipelines.dailies import DailiesReport, refresh_dailies
+from pm.pipelines.features import build_features
+from pm.pipelines.import_vehicles import import_vehicles
+from pm.pipelines.import_work_orders import import_work_orders
+from pm.pipelines.ingest import IngestReport, ingest_logs, jobs_for
+from pm.pipelines.labels import LabelsReport, classify_work_orders, update_labels
+from pm.pipelines.score import ScoreReport, score_fleet
+from pm.pipelines.train import TrainReport, train_models
+from pm.pipelines.uploads import list_uploads
+from pm.policy import Policy
+from pm.progress import Track, silent
+from pm.store import feature_vectors
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the whole path reads and writes."""
+
+    url: str
+    inbox: Path
+    artifacts: Path
+    dbc: Sequence[Path]
+
+
+@dataclass(frozen=True)
+class WholePathReport:
+    """The report of each step."""
+
+    files: tuple[IngestReport, ...]
+    dailies: DailiesReport
+    n_vectors: int
+    labels: LabelsReport
+    backtest: BacktestReport
+    train: TrainReport
+    score: ScoreReport
+
+
+def run_whole_path(
+    conn: psycopg.Connection,
+    places: Places,
+    rules: FailureRules,
+    policy: Policy,
+    *,
+    first_as_of: datetime,
+    last_as_of: datetime,
+    now: datetime,
+    executor: Executor,
+    track: Track = silent,
+    say: Callable[[str], None] = lambda _: None,
+) -> WholePathReport:
+    """Ingest the inbox, then features, labels, backtest, training and a score at `last_as_of`.
+
+    Files and work orders that became known after `last_as_of` are left in the inbox.
+
+    Raises:
+        DataError: nothing in the inbox can be read, or too little history for a backtest.
+    """
+    say("vehicles and work orders")
+    import_vehicles(conn, places.inbox / "vehicles.csv", known_at=first_as_of)
+    import_work_orders(conn, places.inbox / "work_orders.csv", imported_at=now)
+    classify_work_orders(conn, rules)
+    say("CAN logs into the database")
+    uploads = [upload for upload in list_uploads(places.inbox, seen_at=now) if upload.uploaded_at <= last_as_of]
+    jobs = jobs_for(conn, ((upload.path, upload.vehicle_ref, upload.uploaded_at) for upload in uploads))
+    files = ingest_logs(places.url, jobs, dbc=places.dbc, policy=policy, executor=executor, track=track)
+    say("daily aggregates and features")
+    dailies = refresh_dailies(conn, track=track)
+    as_ofs = daily_as_ofs(first_as_of, last_as_of)
+    n_vectors = _build_missing(conn, as_ofs, policy, everything=dailies.n_vehicle_days > 0, track=track)
+    say("labels")
+    labels = update_labels(conn, as_ofs, rules, policy, known_at=last_as_of)
+    say("backtest: history replayed with only what was known then")
+    backtest = backtest_models(
+        conn, rules, policy, known_until=last_as_of, artifact_folder=places.artifacts, created_at=now,
+        executor=executor, track=track,
+    )  # fmt: skip
+    say("training on matured labels")
+    train = train_models(
+        conn, rules, policy, cutoff=last_as_of, artifact_folder=places.artifacts, created_at=now, track=track
+    )
+    say("scoring the fleet")
+    score = score_fleet(conn, last_as_of, policy, artifact_folder=places.artifacts, scored_at=now)
+    return WholePathReport(files, dailies, n_vectors, labels, backtest, train, score)
+
+
+def daily_as_ofs(first: datetime, last: datetime) -> list[datetime]:
+    """Daily instants from `first` to `last`, both included."""
+    return [first + timedelta(days=number) for number in range((last - first).days + 1)]
+
+
+def _build_missing(
+    conn: psycopg.Connection, as_ofs: Sequence[datetime], policy: Policy, *, everything: bool, track: Track
+) -> int:
+    """Vectors of every as-of, or of those not there yet where no daily aggregate changed."""
+    there = set() if everything else set(
+        feature_vectors.fetch_as_ofs(conn, default_feature_set(policy).feature_set_id)
+    )
+    wanted = [as_of for as_of in as_ofs if as_of not in there]
+    return build_features(conn, wanted, policy, track=track).n_vectors if wanted else 0
