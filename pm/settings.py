@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from pm.errors import ConfigError
 
@@ -54,8 +55,8 @@ class Settings:
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Settings from the environment.
 
-    Names: `PM_PROJECT`, `PM_HOME`, `PM_DATABASE_URL`, `PM_INBOX`, `PM_API_HOST`, `PM_API_PORT`, `PM_DAGSTER_PORT`,
-    `PM_FIRST_DAY`.
+    Names: `PM_PROJECT`, `PM_HOME`, `PM_INBOX`, `PM_DATABASE_URL`, `PM_DATABASE_PASSWORD_FILE`,
+    `PM_API_HOST`, `PM_API_PORT`, `PM_DAGSTER_PORT`, `PM_FIRST_DAY`.
 
     Raises:
         ConfigError: a day is not of the form YYYY-MM-DD, or a port is not a whole number from 1 to 65535.
@@ -65,7 +66,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     return Settings(
         project=project,
         home=Path(given.get("PM_HOME") or project / ".pm").resolve(),
-        database_url=given.get("PM_DATABASE_URL") or None,
+        database_url=_database_url(given),
         api_host=given.get("PM_API_HOST") or "127.0.0.1",
         api_port=_port(given, "PM_API_PORT", 8080),
         dagster_port=_port(given, "PM_DAGSTER_PORT", 3000),
@@ -87,3 +88,17 @@ def _day(given: Mapping[str, str], name: str, default: date) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise ConfigError(f"{name}: expected a day such as 2026-01-05, but got {text!r}") from None
+
+
+def _database_url(given: Mapping[str, str]) -> str | None:
+    """`PM_DATABASE_URL`, with the password from `PM_DATABASE_PASSWORD_FILE` where that is set."""
+    url, secret = given.get("PM_DATABASE_URL"), given.get("PM_DATABASE_PASSWORD_FILE")
+    if not url or not secret:
+        return url or None
+    try:
+        password = Path(secret).read_text(encoding="utf-8").strip()
+    except OSError as reason:
+        raise ConfigError(f"PM_DATABASE_PASSWORD_FILE: expected a readable file, but got: {reason}") from None
+    parts = urlsplit(url)
+    user, _, host = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{user.split(':')[0]}:{quote(password, safe='')}@{host}"))

@@ -22,11 +22,12 @@ storage:
 
 @click.command()
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the web UI.  [default: PM_DAGSTER_PORT or 3000]")
-def dagster(port: int | None) -> None:
-    """Open the Dagster web UI and daemon on 127.0.0.1; stop with Ctrl-C."""
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to bind; the UI has no login of its own.")
+def dagster(port: int | None, host: str) -> None:
+    """Open the Dagster web UI and daemon; stop with Ctrl-C."""
     settings = read_settings()
-    process = start_dagster(settings, port or settings.dagster_port)
-    click.echo(f"Dagster: http://127.0.0.1:{port or settings.dagster_port}")
+    process = start_dagster(settings, port or settings.dagster_port, host)
+    click.echo(f"Dagster: http://{host}:{port or settings.dagster_port}")
     try:
         sys.exit(process.wait())
     except KeyboardInterrupt:
@@ -34,8 +35,8 @@ def dagster(port: int | None) -> None:
         process.wait(timeout=30)
 
 
-def start_dagster(settings: Settings, port: int) -> subprocess.Popen[bytes]:
-    """Start `dagster dev` (web server and daemon) on loopback, runs and events kept in PostgreSQL."""
+def start_dagster(settings: Settings, port: int, host: str = "127.0.0.1") -> subprocess.Popen[bytes]:
+    """Start `dagster dev` (web server and daemon), runs and events kept in PostgreSQL."""
     home = settings.home / "dagster"
     home.mkdir(parents=True, exist_ok=True)
     (home / "dagster.yaml").write_text(_CONFIG, encoding="utf-8")
@@ -47,5 +48,6 @@ def start_dagster(settings: Settings, port: int) -> subprocess.Popen[bytes]:
         "PM_HOME": str(settings.home),
         "PM_INBOX": str(settings.inbox),
     }
-    command = [Path(sys.executable).parent / "dagster", "dev", "-m", "dagster_project.definitions", "-h", "127.0.0.1", "-p", str(port)]
+    program = str(Path(sys.executable).parent / "dagster")
+    command = [program, "dev", "-m", "dagster_project.definitions", "-h", host, "-p", str(port)]
     return subprocess.Popen(command, cwd=settings.project, env=environment)  # noqa: S603 - our own command

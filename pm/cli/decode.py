@@ -12,7 +12,9 @@ from pm.pipelines.decode import decode_to_parquet
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--dbc", multiple=True, required=True, type=click.Path(path_type=Path), help="DBC file; repeatable.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write; an earlier output is replaced.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="Folder to write; an earlier output is replaced."
+)
 @click.option("--start", type=INSTANT, help="Instant of time zero, for logs without absolute times.")
 @json_option
 def decode(files: tuple[Path, ...], dbc: tuple[Path, ...], out: Path, start: datetime | None, as_json: bool) -> None:

@@ -31,7 +31,9 @@ FIRST_DAY = date(2026, 1, 5)
 @click.option("--vehicles", type=click.IntRange(8, 2000), default=48, show_default=True, help="Trucks to simulate.")
 @click.option("--days", type=click.IntRange(120, 730), default=182, show_default=True, help="Days to simulate.")
 @click.option("--seed", type=int, default=20260105, show_default=True, help="Same seed, same fleet.")
-@click.option("--workers", type=click.IntRange(1, 64), default=os.cpu_count() or 1, show_default=True, help="Processes.")
+@click.option(
+    "--workers", type=click.IntRange(1, 64), default=os.cpu_count() or 1, show_default=True, help="Processes."
+)
 @click.option("--serve/--no-serve", default=True, help="Serve API, pages and Dagster at the end until Ctrl-C.")
 def demo(vehicles: int, days: int, seed: int, workers: int, serve: bool) -> None:
     """Simulate a fleet, run the whole path over its real log files, show the ranked fleet, serve it.
@@ -45,7 +47,9 @@ def demo(vehicles: int, days: int, seed: int, workers: int, serve: bool) -> None
     with open_executor(workers) as executor:
         step("database")
         state = server.start(settings) if settings.database_url is None else server.status(settings)
-        click.echo(f"  {state.kind}, PostgreSQL {state.server_version}, TimescaleDB {state.timescaledb_version or 'none'}")
+        click.echo(
+            f"  {state.kind}, PostgreSQL {state.server_version}, TimescaleDB {state.timescaledb_version or 'none'}"
+        )
         step(f"simulated fleet of {vehicles} trucks over {days} days, as CAN log files")
         config = FleetConfig(n_vehicles=vehicles, n_days=days, start=FIRST_DAY, seed=seed)
         fleet = simulate(config, settings.inbox, dbc=settings.dbc_files, executor=executor, track=bars)
@@ -87,7 +91,9 @@ def _demo_settings(settings: Settings, vehicles: int, days: int, seed: int) -> S
     marker = settings.home / "demo" / "fleet.txt"
     marker.parent.mkdir(parents=True, exist_ok=True)
     if marker.is_file() and (there := marker.read_text(encoding="utf-8")) != wanted:
-        raise ConfigError(f"{marker.parent}: expected a demo of {wanted}, but got one of {there}: set PM_HOME elsewhere")
+        raise ConfigError(
+            f"{marker.parent}: expected a demo of {wanted}, but got one of {there}: set PM_HOME elsewhere"
+        )
     marker.write_text(wanted, encoding="utf-8")
     return dataclasses.replace(settings, inbox_folder=marker.parent / "fleet", first_day=FIRST_DAY)
 
@@ -99,7 +105,9 @@ def _print_report(settings: Settings, report: WholePathReport, policy: Policy, b
     page = settings.home / "backtest.html"
     page.write_bytes((settings.artifacts / report.backtest.report_sha256).read_bytes())
     click.echo(f"Backtest report: {page}")
-    click.echo(f"Done in {time.monotonic() - began:.0f} s; horizon {policy.horizon.days} days, policy {policy.policy_id}.")
+    click.echo(
+        f"Done in {time.monotonic() - began:.0f} s; horizon {policy.horizon.days} days, policy {policy.policy_id}."
+    )
 
 
 def _serve(settings: Settings) -> None:

@@ -62,4 +62,6 @@ def work_orders_command(file: Path, known_at: datetime | None, as_json: bool) ->
 
 def _print_rejected(rejected: Sequence[RejectedRow]) -> None:
     if rejected:
-        print_table(f"Refused rows: {len(rejected)}", ("line", "reason"), ((row.line, row.reason) for row in rejected[:50]))
+        print_table(
+            f"Refused rows: {len(rejected)}", ("line", "reason"), ((row.line, row.reason) for row in rejected[:50])
+        )

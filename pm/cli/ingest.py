@@ -18,7 +18,9 @@ from pm.store.connection import database_url, open_database
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--vehicle", "vehicle_ref", required=True, help="Unit number; add it first with `pm vehicle add`.")
 @click.option("--fleet", help="Needed where two fleets have the same unit number.")
-@click.option("--dbc", multiple=True, type=click.Path(path_type=Path), help="DBC file; repeatable.  [default: dbc/*.dbc]")
+@click.option(
+    "--dbc", multiple=True, type=click.Path(path_type=Path), help="DBC file; repeatable.  [default: dbc/*.dbc]"
+)
 @click.option("--start", type=INSTANT, help="Instant of time zero, for logs without absolute times.")
 @click.option("--known-at", type=INSTANT, help="When the files became known.  [default: now]")
 @json_option

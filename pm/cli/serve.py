@@ -26,4 +26,6 @@ def run_server(host: str, port: int) -> None:
     shown = f"[{host}]" if ":" in host else host
     click.echo(f"Pages: http://{shown}:{port}/")
     click.echo(f"API:   http://{shown}:{port}/v1/predictions (document: http://{shown}:{port}/openapi.json)")
-    Server(_FACTORY, address=host, port=port, interface=Interfaces.ASGI, factory=True, workers=1, log_access=False).serve()
+    Server(
+        _FACTORY, address=host, port=port, interface=Interfaces.ASGI, factory=True, workers=1, log_access=False
+    ).serve()

@@ -21,7 +21,9 @@ from pm.store.connection import open_database
 
 _as_of = click.option("--as-of", type=INSTANT, help="Instant of the decision.  [default: midnight UTC today]")
 _since = click.option("--since", type=INSTANT, help="First daily as-of.  [default: --as-of]")
-_workers = click.option("--workers", type=click.IntRange(1, 64), default=os.cpu_count() or 1, show_default=True, help="Processes.")
+_workers = click.option(
+    "--workers", type=click.IntRange(1, 64), default=os.cpu_count() or 1, show_default=True, help="Processes."
+)
 
 
 def days_between(first: datetime, last: datetime) -> list[datetime]:

@@ -45,9 +45,7 @@ def refresh_dailies(conn: psycopg.Connection, *, track: Track = silent) -> Daili
                 parts.append(aggregate_signals(found.filter(pl.col("time").dt.date().is_in(wanted)), message))
             codes = faults.fetch_faults(conn, vehicle_id=vehicle_id, start=start, end=end)
             signal_rows = pl.concat(parts)
-            fault_rows = DAILY_FAULT.check(
-                aggregate_faults(codes.filter(pl.col("time").dt.date().is_in(wanted)))
-            )
+            fault_rows = DAILY_FAULT.check(aggregate_faults(codes.filter(pl.col("time").dt.date().is_in(wanted))))
             dailies.replace_days(conn, dirty, signal_rows, fault_rows)
         n_days += dirty.height
         n_signals += signal_rows.height

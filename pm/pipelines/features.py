@@ -40,9 +40,7 @@ def build_features(
         feature_vectors.put_vectors(conn, vectors)
         n_vectors += vectors.height
         n_without_data += vectors["data_until"].null_count()
-    return FeaturesReport(
-        feature_set.feature_set_id, len(feature_set.names), len(as_ofs), n_vectors, n_without_data
-    )
+    return FeaturesReport(feature_set.feature_set_id, len(feature_set.names), len(as_ofs), n_vectors, n_without_data)
 
 
 def _vectors(

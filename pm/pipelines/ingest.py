@@ -209,5 +209,3 @@ def _ingest_or_refuse(
 def _database(dbc: tuple[Path, ...]) -> SignalDatabase:
     """Parsed once a worker process."""
     return load_dbc(dbc)
-
-

@@ -55,7 +55,9 @@ def inspect_predictions(conn: psycopg.Connection, as_of: datetime, policy: Polic
     expected = _vectors(conn, as_of, policy).height * len(rules.components)
     unexplained = found.filter(pl.col("p_failure").is_null() & (pl.col("status") == "ok")).height
     outside = found.filter(~pl.col("p_failure").is_between(0.0, 1.0)).height
-    sentence = f"{found.height} of {expected} predictions, {unexplained} without score or reason, {outside} outside 0..1"
+    sentence = (
+        f"{found.height} of {expected} predictions, {unexplained} without score or reason, {outside} outside 0..1"
+    )
     passed = found.height >= expected and unexplained == 0 and outside == 0
     return Finding(passed, sentence, {"predictions": found.height, "expected": expected})
 

@@ -71,15 +71,30 @@ def train_models(
     feature_set = default_feature_set(policy)
     vectors = feature_vectors.fetch_vectors(conn, feature_set.feature_set_id, until=cutoff)
     labels = _matured_labels(conn, vectors, rules, policy, cutoff)
+    task = _Task(conn, vectors, labels, feature_set, policy, cutoff, artifact_folder, created_at)
     made = []
     for component in track(rules.components, "train", len(rules.components)):
-        decision = decide(measures, component, policy)
-        rows = labels.filter(labels["component"] == component)
-        made.append(
-            _train_component(conn, component, decision, vectors, rows, feature_set, policy, cutoff, artifact_folder, created_at, measures)
-        )
+        made.append(_train_component(task, component, decide(measures, component, policy), measures))
     positives = labels.filter(labels["state"] == "positive")["component"].value_counts()
     return TrainReport(cutoff, labels.height, dict(sorted(positives.iter_rows())), tuple(made))
+
+
+@dataclass(frozen=True)
+class _Task:
+    conn: psycopg.Connection
+    vectors: pl.DataFrame
+    labels: pl.DataFrame
+    feature_set: FeatureSet
+    policy: Policy
+    cutoff: datetime
+    artifact_folder: Path
+    created_at: datetime
+
+    def fit(self, component: str, kind: str) -> Bundle:
+        rows = self.labels.filter(pl.col("component") == component)
+        return fit_bundle(
+            kind, component, self.vectors, rows, self.feature_set, self.policy, self.cutoff, self.policy.backtest.seed
+        )
 
 
 def _matured_labels(

@@ -109,8 +109,6 @@ def _build_missing(
     conn: psycopg.Connection, as_ofs: Sequence[datetime], policy: Policy, *, everything: bool, track: Track
 ) -> int:
     """Vectors of every as-of, or of those not there yet where no daily aggregate changed."""
-    there = set() if everything else set(
-        feature_vectors.fetch_as_ofs(conn, default_feature_set(policy).feature_set_id)
-    )
+    there = set() if everything else set(feature_vectors.fetch_as_ofs(conn, default_feature_set(policy).feature_set_id))
     wanted = [as_of for as_of in as_ofs if as_of not in there]
     return build_features(conn, wanted, policy, track=track).n_vectors if wanted else 0
