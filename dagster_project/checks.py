@@ -7,14 +7,10 @@ from dagster_project.resources import Project
 from pm.pipelines.inspection import inspect_decoding, inspect_predictions, inspect_vectors
 
 
-def _day_end(context: dg.AssetCheckExecutionContext) -> "dg.TimeWindow":
-    return daily.time_window_for_partition_key(context.partition_key)
-
-
 @dg.asset_check(asset="log_file", blocking=True, partitions_def=daily)
 def frames_were_decoded(context: dg.AssetCheckExecutionContext, project: Project) -> dg.AssetCheckResult:
     """Of the files known on this day, the DBC files knew a good share of the frames."""
-    window = _day_end(context)
+    window = context.partition_time_window
     with project.database() as conn:
         finding = inspect_decoding(conn, window.start, window.end)
     return dg.AssetCheckResult(passed=finding.passed, description=finding.sentence, metadata=finding.figures)
@@ -24,7 +20,7 @@ def frames_were_decoded(context: dg.AssetCheckExecutionContext, project: Project
 def vectors_are_complete(context: dg.AssetCheckExecutionContext, project: Project) -> dg.AssetCheckResult:
     """One vector a vehicle in service, none with data from after its as-of."""
     with project.database() as conn:
-        finding = inspect_vectors(conn, _day_end(context).end, project.policy())
+        finding = inspect_vectors(conn, context.partition_time_window.end, project.policy())
     return dg.AssetCheckResult(passed=finding.passed, description=finding.sentence, metadata=finding.figures)
 
 
@@ -32,5 +28,5 @@ def vectors_are_complete(context: dg.AssetCheckExecutionContext, project: Projec
 def predictions_are_complete(context: dg.AssetCheckExecutionContext, project: Project) -> dg.AssetCheckResult:
     """Every vehicle with a vector has an answer for every component, and no score lacks a status."""
     with project.database() as conn:
-        finding = inspect_predictions(conn, _day_end(context).end, project.policy(), project.rules())
+        finding = inspect_predictions(conn, context.partition_time_window.end, project.policy(), project.rules())
     return dg.AssetCheckResult(passed=finding.passed, description=finding.sentence, metadata=finding.figures)

@@ -3,12 +3,11 @@
 from datetime import UTC, datetime
 
 import dagster as dg
-import psycopg
 
 from pm.labels.failures import FailureRules, load_rules
 from pm.policy import Policy, load_policy
 from pm.settings import Settings, read_settings
-from pm.store.connection import database_url, open_database
+from pm.store.connection import Connection, database_url, open_database
 
 
 class Project(dg.ConfigurableResource):
@@ -23,7 +22,7 @@ class Project(dg.ConfigurableResource):
     def rules(self) -> FailureRules:
         return load_rules(self.settings().failure_rules_file)
 
-    def database(self) -> psycopg.Connection:
+    def database(self) -> Connection:
         """An open connection, migrated; use it as a context manager."""
         return open_database(self.settings())
 

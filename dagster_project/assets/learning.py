@@ -28,8 +28,12 @@ def aggregates(project: Project) -> Iterator[dg.MaterializeResult]:
     """Make the dirty vehicle days again, whatever day they are of."""
     with project.database() as conn:
         report = refresh_dailies(conn)
-    yield dg.MaterializeResult("daily_signal", metadata={"vehicle_days": report.n_vehicle_days, "rows": report.n_signal_rows})
-    yield dg.MaterializeResult("daily_fault", metadata={"vehicle_days": report.n_vehicle_days, "rows": report.n_fault_rows})
+    yield dg.MaterializeResult(
+        "daily_signal", metadata={"vehicle_days": report.n_vehicle_days, "rows": report.n_signal_rows}
+    )
+    yield dg.MaterializeResult(
+        "daily_fault", metadata={"vehicle_days": report.n_vehicle_days, "rows": report.n_fault_rows}
+    )
 
 
 @dg.asset(group_name="labels", deps=[work_order], kinds={"postgres"})
@@ -63,7 +67,12 @@ def label(context: dg.AssetExecutionContext, project: Project) -> dg.Materialize
         as_ofs = feature_vectors.fetch_as_ofs(conn, until=known_at)
         report = update_labels(conn, as_ofs, project.rules(), project.policy(), known_at=known_at)
     return dg.MaterializeResult(
-        metadata={**report.n_by_state, "changed": report.n_changed, "lag_d": report.lag_d, "lag_source": report.lag_source}
+        metadata={
+            **report.n_by_state,
+            "changed": report.n_changed,
+            "lag_d": report.lag_d,
+            "lag_source": report.lag_source,
+        }
     )
 
 

@@ -60,14 +60,18 @@ def work_order(project: Project) -> dg.MaterializeResult:
     partitions_def=daily,
     specs=[
         dg.AssetSpec("log_file", deps=[raw_log, vehicle], description="Manifest of committed log files."),
-        dg.AssetSpec("telemetry", deps=[raw_log, vehicle], description="One hypertable a DBC message.", kinds={"postgres"}),
+        dg.AssetSpec(
+            "telemetry", deps=[raw_log, vehicle], description="One hypertable a DBC message.", kinds={"postgres"}
+        ),
         dg.AssetSpec("fault", deps=[raw_log, vehicle], description="Trouble codes from DM1.", kinds={"postgres"}),
     ],
 )
 def ingest(context: dg.AssetExecutionContext, project: Project) -> Iterator[dg.MaterializeResult]:
     """Decode the day's log files, one transaction a file."""
     with project.database() as conn:
-        jobs = jobs_for(conn, ((upload.path, upload.vehicle_ref, upload.uploaded_at) for upload in _uploads(context, project)))
+        jobs = jobs_for(
+            conn, ((upload.path, upload.vehicle_ref, upload.uploaded_at) for upload in _uploads(context, project))
+        )
     reports = ingest_logs(project.database_url(), jobs, dbc=project.settings().dbc_files, policy=project.policy())
     refused = [report for report in reports if report.refused]
     if refused and len(refused) == len(reports):

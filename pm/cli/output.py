@@ -66,7 +66,7 @@ def _plain(value: object) -> Any:
     raise TypeError(f"expected a plain value, but got {type(value).__name__}")
 
 
-class Instant(click.ParamType):
+class Instant(click.ParamType[datetime]):
     """An ISO 8601 instant or date; without an offset it is UTC."""
 
     name = "instant"

@@ -7,16 +7,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import psycopg
-
 from pm.asof import known
 from pm.backtest.report import render_report
-from pm.backtest.run import BacktestResult, run_backtest
+from pm.backtest.run import run_backtest
 from pm.features.featureset import default_feature_set
 from pm.labels.failures import FailureRules
 from pm.policy import Policy
 from pm.progress import Track, silent
 from pm.store import artifacts, feature_vectors, registry, vehicles, work_orders
+from pm.store.connection import Connection
 from pm.tables import BACKTEST
 
 
@@ -31,7 +30,7 @@ class BacktestReport:
 
 
 def backtest_models(
-    conn: psycopg.Connection,
+    conn: Connection,
     rules: FailureRules,
     policy: Policy,
     *,
@@ -61,22 +60,10 @@ def backtest_models(
     )
     page = render_report(result, title="Backtest of the fleet's failure predictions")
     report_sha256 = artifacts.put(artifact_folder, page.encode())
-    _store(conn, result, report_sha256, policy, known_until, created_at)
-    return BacktestReport(result.backtest_id, report_sha256, result.measures, len(result.folds))
-
-
-def _store(
-    conn: psycopg.Connection,
-    result: BacktestResult,
-    report_sha256: str,
-    policy: Policy,
-    known_until: datetime,
-    created_at: datetime,
-) -> None:
     row = {
         "backtest_id": result.backtest_id,
         "policy_id": policy.policy_id,
-        "feature_set_id": default_feature_set(policy).feature_set_id,
+        "feature_set_id": feature_set.feature_set_id,
         "known_until": known_until,
         "measures_json": json.dumps(result.measures, sort_keys=True),
         "report_sha256": report_sha256,
@@ -85,3 +72,4 @@ def _store(
     with conn.transaction():
         registry.put_policy(conn, policy)
         registry.put_backtest(conn, BACKTEST.frame([row]))
+    return BacktestReport(result.backtest_id, report_sha256, result.measures, len(result.folds))

@@ -7,11 +7,11 @@ from datetime import time as clock_time
 from typing import Final
 
 import polars as pl
-import psycopg
 
 from pm.features.daily import aggregate_faults, aggregate_signals
 from pm.progress import Track, silent
 from pm.store import dailies, faults, logs, telemetry
+from pm.store.connection import Connection
 from pm.tables import DAILY_FAULT, DAILY_SIGNAL
 
 SPAN_DAYS: Final = 31
@@ -27,7 +27,7 @@ class DailiesReport:
     n_fault_rows: int
 
 
-def refresh_dailies(conn: psycopg.Connection, *, track: Track = silent) -> DailiesReport:
+def refresh_dailies(conn: Connection, *, track: Track = silent) -> DailiesReport:
     """Aggregate every dirty (vehicle, day) again and clear its mark, a month of a vehicle at a time.
 
     Stopping half-way leaves the marks of what was not done, so running it again completes it.

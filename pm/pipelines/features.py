@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
-import psycopg
 
 from pm.asof import known
 from pm.features.featureset import FeatureSet, default_feature_set
@@ -13,6 +12,7 @@ from pm.features.windows import build_vectors
 from pm.policy import Policy
 from pm.progress import Track, silent
 from pm.store import dailies, feature_vectors, vehicles, work_orders
+from pm.store.connection import Connection
 from pm.tables import FEATURE_VECTOR
 
 
@@ -28,7 +28,7 @@ class FeaturesReport:
 
 
 def build_features(
-    conn: psycopg.Connection, as_ofs: Sequence[datetime], policy: Policy, *, track: Track = silent
+    conn: Connection, as_ofs: Sequence[datetime], policy: Policy, *, track: Track = silent
 ) -> FeaturesReport:
     """Compute and store the vectors of every vehicle at each as-of, from rows known by then."""
     feature_set = default_feature_set(policy)
@@ -43,9 +43,7 @@ def build_features(
     return FeaturesReport(feature_set.feature_set_id, len(feature_set.names), len(as_ofs), n_vectors, n_without_data)
 
 
-def _vectors(
-    conn: psycopg.Connection, feature_set: FeatureSet, as_ofs: Sequence[datetime], policy: Policy
-) -> pl.DataFrame:
+def _vectors(conn: Connection, feature_set: FeatureSet, as_ofs: Sequence[datetime], policy: Policy) -> pl.DataFrame:
     last = max(as_ofs)
     return FEATURE_VECTOR.check(
         build_vectors(

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Final
 
 import polars as pl
-import psycopg
 
 from pm.pipelines.tabular import RejectedRow, read_rows
 from pm.schema import Column
 from pm.store import vehicles
+from pm.store.connection import Connection
 from pm.tables import VEHICLE
 
 _FILLED_HERE: Final = frozenset({"vehicle_id", "known_at"})
@@ -28,8 +28,11 @@ class VehicleImport:
     rejected: tuple[RejectedRow, ...]
 
 
-def import_vehicles(conn: psycopg.Connection, path: Path, *, known_at: datetime) -> VehicleImport:
+def import_vehicles(conn: Connection, path: Path, *, known_at: datetime) -> VehicleImport:
     """Add the vehicles of a CSV file; those already there by fleet and reference are kept.
+
+    A vehicle is known from its first day in the fleet, or from `known_at` where the file does not
+    say it: a history that is imported later can be replayed.
 
     Raises:
         DataError: the file or its header cannot be used.
@@ -37,5 +40,6 @@ def import_vehicles(conn: psycopg.Connection, path: Path, *, known_at: datetime)
     rows = read_rows(path, COLUMNS)
     with conn.transaction():
         for row in rows.frame.drop("line").iter_rows(named=True):
-            vehicles.add_vehicle(conn, known_at=known_at, **row)
+            began = row["in_service_at"] or known_at
+            vehicles.add_vehicle(conn, known_at=min(began, known_at), **row)
     return VehicleImport(rows.frame.height, rows.rejected)

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Final
 
 import polars as pl
-import psycopg
 
 from pm.pipelines.tabular import RejectedRow, read_rows
 from pm.schema import UTC_INSTANT, Column
 from pm.store import vehicles, work_orders
+from pm.store.connection import Connection
 from pm.tables import WORK_ORDER
 
 _FILLED_HERE: Final = frozenset({"vehicle_id", "known_at", "withdrawn"})
@@ -31,7 +31,7 @@ class WorkOrderImport:
     rejected: tuple[RejectedRow, ...]
 
 
-def import_work_orders(conn: psycopg.Connection, path: Path, *, imported_at: datetime) -> WorkOrderImport:
+def import_work_orders(conn: Connection, path: Path, *, imported_at: datetime) -> WorkOrderImport:
     """Store each version of each line once.
 
     `recorded_at` is the knowledge time; a row without it was known when it was imported, never

@@ -16,7 +16,6 @@ from functools import lru_cache
 from pathlib import Path
 
 import polars as pl
-import psycopg
 
 from pm import __version__
 from pm.asof import require_instant
@@ -26,7 +25,8 @@ from pm.canbus.logfile import open_log
 from pm.errors import DataError
 from pm.policy import Policy
 from pm.progress import Track, silent
-from pm.store import connection, faults, logs, telemetry, vehicles
+from pm.store import faults, logs, telemetry, vehicles
+from pm.store.connection import Connection, connect
 from pm.tables import FAULT
 
 
@@ -57,7 +57,7 @@ class IngestReport:
     exit_code: int = 0
 
 
-def ingest_log(conn: psycopg.Connection, job: IngestJob, database: SignalDatabase, policy: Policy) -> IngestReport:
+def ingest_log(conn: Connection, job: IngestJob, database: SignalDatabase, policy: Policy) -> IngestReport:
     """Decode one log file and commit it; a file committed before for that vehicle changes nothing.
 
     Raises:
@@ -152,7 +152,7 @@ def ingest_logs(
     return tuple(reports)
 
 
-def jobs_for(conn: psycopg.Connection, files: Iterable[tuple[Path, str, datetime]]) -> tuple[IngestJob, ...]:
+def jobs_for(conn: Connection, files: Iterable[tuple[Path, str, datetime]]) -> tuple[IngestJob, ...]:
     """Jobs for (path, vehicle_ref, known_at).
 
     Raises:
@@ -192,13 +192,11 @@ def _days(frame: pl.DataFrame) -> list[date]:
 def _ingest_group(arguments: tuple[str, tuple[IngestJob, ...], tuple[Path, ...], Policy]) -> tuple[IngestReport, ...]:
     url, jobs, dbc, policy = arguments
     database = _database(dbc)
-    with connection.connect(url) as conn:
+    with connect(url) as conn:
         return tuple(_ingest_or_refuse(conn, job, database, policy) for job in jobs)
 
 
-def _ingest_or_refuse(
-    conn: psycopg.Connection, job: IngestJob, database: SignalDatabase, policy: Policy
-) -> IngestReport:
+def _ingest_or_refuse(conn: Connection, job: IngestJob, database: SignalDatabase, policy: Policy) -> IngestReport:
     try:
         return ingest_log(conn, job, database, policy)
     except DataError as reason:

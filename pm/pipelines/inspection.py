@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import polars as pl
-import psycopg
 
 from pm.features.featureset import default_feature_set
 from pm.labels.failures import FailureRules
 from pm.policy import Policy
 from pm.store import feature_vectors, logs, predictions, vehicles
+from pm.store.connection import Connection
 
 MINIMUM_DECODED_SHARE = 0.05
 """Below this the wrong DBC files are the likely reason; real trucks send many unlisted PGNs."""
@@ -24,7 +24,7 @@ class Finding:
     figures: dict[str, float | int | str] = field(default_factory=dict)
 
 
-def inspect_decoding(conn: psycopg.Connection, start: datetime, end: datetime) -> Finding:
+def inspect_decoding(conn: Connection, start: datetime, end: datetime) -> Finding:
     """Of the frames in files known in [start, end), enough matched a message of the DBC files."""
     files = logs.fetch_log_files(conn, known_from=start, known_to=end)
     if files.is_empty():
@@ -36,7 +36,7 @@ def inspect_decoding(conn: psycopg.Connection, start: datetime, end: datetime) -
     return Finding(share >= MINIMUM_DECODED_SHARE, sentence, figures)
 
 
-def inspect_vectors(conn: psycopg.Connection, as_of: datetime, policy: Policy) -> Finding:
+def inspect_vectors(conn: Connection, as_of: datetime, policy: Policy) -> Finding:
     """One vector a vehicle in service at `as_of`, and none that saw data from after it."""
     vectors = _vectors(conn, as_of, policy)
     fleet = vehicles.fetch_vehicles(conn).filter(
@@ -49,7 +49,7 @@ def inspect_vectors(conn: psycopg.Connection, as_of: datetime, policy: Policy) -
     return Finding(absent == 0 and late == 0, sentence, {"vectors": vectors.height, "absent": absent, "late": late})
 
 
-def inspect_predictions(conn: psycopg.Connection, as_of: datetime, policy: Policy, rules: FailureRules) -> Finding:
+def inspect_predictions(conn: Connection, as_of: datetime, policy: Policy, rules: FailureRules) -> Finding:
     """Every vector has an answer for every component; a row without a score says why by its status."""
     found = predictions.fetch_predictions(conn, as_of=as_of)
     expected = _vectors(conn, as_of, policy).height * len(rules.components)
@@ -62,6 +62,6 @@ def inspect_predictions(conn: psycopg.Connection, as_of: datetime, policy: Polic
     return Finding(passed, sentence, {"predictions": found.height, "expected": expected})
 
 
-def _vectors(conn: psycopg.Connection, as_of: datetime, policy: Policy) -> pl.DataFrame:
+def _vectors(conn: Connection, as_of: datetime, policy: Policy) -> pl.DataFrame:
     feature_set_id = default_feature_set(policy).feature_set_id
     return feature_vectors.fetch_vectors(conn, feature_set_id, since=as_of, until=as_of)

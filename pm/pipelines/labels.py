@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
-import psycopg
 
 from pm.asof import known
 from pm.labels.failures import FailureRules, classify
@@ -13,6 +12,7 @@ from pm.labels.horizon import changed_labels, label_rows
 from pm.labels.maturation import estimate_lag_d
 from pm.policy import Policy
 from pm.store import labels, vehicles, work_orders
+from pm.store.connection import Connection
 from pm.tables import FAILURE, LABEL
 
 
@@ -34,7 +34,7 @@ class LabelsReport:
     lag_source: str
 
 
-def classify_work_orders(conn: psycopg.Connection, rules: FailureRules) -> FailuresReport:
+def classify_work_orders(conn: Connection, rules: FailureRules) -> FailuresReport:
     """Read every version of every work order line through the rules into `failure`."""
     failures = FAILURE.check(classify(work_orders.fetch_work_orders(conn), rules))
     work_orders.replace_failures(conn, failures)
@@ -43,7 +43,7 @@ def classify_work_orders(conn: psycopg.Connection, rules: FailureRules) -> Failu
 
 
 def update_labels(
-    conn: psycopg.Connection,
+    conn: Connection,
     as_ofs: Sequence[datetime],
     rules: FailureRules,
     policy: Policy,

@@ -1,18 +1,25 @@
 """Serving bundles and feature vectors -> ranked predictions of one as-of."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Final
 
-import psycopg
+import polars as pl
 
 from pm.errors import DataError
 from pm.features.featureset import default_feature_set
+from pm.models.baselines import RULES
 from pm.models.bundle import Bundle
 from pm.policy import Policy
 from pm.scoring.predict import score
-from pm.store import artifacts, feature_vectors, predictions, registry
+from pm.store import artifacts, feature_vectors, predictions, registry, vehicles
+from pm.store.connection import Connection
 from pm.tables import PREDICTION
+
+_TICK: Final = timedelta(microseconds=1)
+_RECENT: Final = timedelta(days=14)
+"""How far back running alerts and the week's budget are looked up."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,7 @@ class ScoreReport:
 
 
 def score_fleet(
-    conn: psycopg.Connection, as_of: datetime, policy: Policy, *, artifact_folder: Path, scored_at: datetime
+    conn: Connection, as_of: datetime, policy: Policy, *, artifact_folder: Path, scored_at: datetime
 ) -> ScoreReport:
     """Score every vehicle and component at `as_of` and replace what was stored for it.
 
@@ -38,7 +45,7 @@ def score_fleet(
     if vectors.is_empty():
         raise DataError(f"expected feature vectors at {as_of.isoformat()}, but got none: run `pm features` first")
     champions = _bundles(conn, artifact_folder, registry.serving(conn))
-    fallbacks = _bundles(conn, artifact_folder, registry.fallbacks(conn))
+    fallbacks = _bundles(conn, artifact_folder, _newest_rules(conn))
     if not champions and not fallbacks:
         raise DataError("expected a serving model, but got none: run `pm train` first")
     found = PREDICTION.check(
@@ -49,6 +56,8 @@ def score_fleet(
             policy=policy,
             fallbacks=fallbacks,
             scored_at=scored_at,
+            vehicles=vehicles.fetch_vehicles(conn),
+            recent=predictions.fetch_between(conn, since=as_of - _RECENT, until=as_of - _TICK),
         )
     )
     predictions.replace_predictions(conn, as_of, found)
@@ -56,8 +65,18 @@ def score_fleet(
     return ScoreReport(as_of, found.height, counts, int(found["alert"].sum()))
 
 
-def _bundles(conn: psycopg.Connection, folder: Path, serving: dict[str, str]) -> dict[str, Bundle]:
+def _bundles(conn: Connection, folder: Path, serving: dict[str, str]) -> dict[str, Bundle]:
     return {
         component: Bundle.from_bytes(artifacts.get(folder, registry.bundle_sha256(conn, model_id)))
         for component, model_id in serving.items()
     }
+
+
+def _newest_rules(conn: Connection) -> dict[str, str]:
+    """The simple rule registered last, by component."""
+    rules = (
+        registry.fetch_models(conn)
+        .filter(pl.col("kind").is_in(RULES))
+        .unique("component", keep="first", maintain_order=True)
+    )
+    return dict(rules.select("component", "model_id").iter_rows())

@@ -1,6 +1,5 @@
 """Matured labels -> model versions; the backtest decides which one serves."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,20 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import psycopg
 
 from pm.asof import known
 from pm.errors import DataError, ModelError
 from pm.features.featureset import FeatureSet, default_feature_set
 from pm.labels.failures import FailureRules
-from pm.labels.horizon import label_rows, matured
-from pm.labels.maturation import estimate_lag_d
+from pm.labels.horizon import label_rows
+from pm.labels.maturation import estimate_lag_d, matured
 from pm.lifecycle.gates import Decision, decide
+from pm.lifecycle.stages import promotion
 from pm.models.bundle import Bundle
 from pm.models.train import fit_bundle
 from pm.policy import Policy
 from pm.progress import Track, silent
 from pm.store import artifacts, feature_vectors, registry, vehicles, work_orders
+from pm.store.connection import Connection
 from pm.tables import MODEL_VERSION
 
 
@@ -47,7 +47,7 @@ class TrainReport:
 
 
 def train_models(
-    conn: psycopg.Connection,
+    conn: Connection,
     rules: FailureRules,
     policy: Policy,
     *,
@@ -72,16 +72,17 @@ def train_models(
     vectors = feature_vectors.fetch_vectors(conn, feature_set.feature_set_id, until=cutoff)
     labels = _matured_labels(conn, vectors, rules, policy, cutoff)
     task = _Task(conn, vectors, labels, feature_set, policy, cutoff, artifact_folder, created_at)
-    made = []
-    for component in track(rules.components, "train", len(rules.components)):
-        made.append(_train_component(task, component, decide(measures, component, policy), measures))
+    made = [
+        _train_component(task, component, decide(measures, component, policy), measures)
+        for component in track(rules.components, "train", len(rules.components))
+    ]
     positives = labels.filter(labels["state"] == "positive")["component"].value_counts()
     return TrainReport(cutoff, labels.height, dict(sorted(positives.iter_rows())), tuple(made))
 
 
 @dataclass(frozen=True)
 class _Task:
-    conn: psycopg.Connection
+    conn: Connection
     vectors: pl.DataFrame
     labels: pl.DataFrame
     feature_set: FeatureSet
@@ -93,12 +94,20 @@ class _Task:
     def fit(self, component: str, kind: str) -> Bundle:
         rows = self.labels.filter(pl.col("component") == component)
         return fit_bundle(
-            kind, component, self.vectors, rows, self.feature_set, self.policy, self.cutoff, self.policy.backtest.seed
+            kind,
+            component,
+            self.vectors,
+            rows,
+            self.feature_set,
+            self.policy,
+            self.cutoff,
+            self.policy.backtest.seed,
+            n_components=self.labels["component"].n_unique(),
         )
 
 
 def _matured_labels(
-    conn: psycopg.Connection, vectors: pl.DataFrame, rules: FailureRules, policy: Policy, cutoff: datetime
+    conn: Connection, vectors: pl.DataFrame, rules: FailureRules, policy: Policy, cutoff: datetime
 ) -> pl.DataFrame:
     failures = known(work_orders.fetch_failures(conn), cutoff)
     lag = estimate_lag_d(failures, cutoff, policy)
@@ -116,3 +125,56 @@ def _matured_labels(
     if ripe.is_empty():
         raise DataError(f"expected labels matured by {cutoff.isoformat()}, but got none of {rows.height}")
     return ripe
+
+
+def _train_component(task: _Task, component: str, decision: Decision, measures: Mapping[str, Any]) -> TrainedComponent:
+    """Register the fallback rule and the kind that was judged; move the one that serves to champion."""
+    fallback = task.fit(component, decision.fallback_kind)
+    _register(task, fallback, "candidate", "stands in when the champion cannot answer", measures)
+    reason = decision.reason
+    serving = fallback
+    try:
+        judged = task.fit(component, decision.model_kind)
+    except ModelError as refused:
+        reason = f"{reason}; {decision.model_kind} was not trained: {refused}"
+    else:
+        _register(task, judged, decision.to_stage, reason, measures)
+        serving = judged if decision.serves else fallback
+    if serving is fallback:
+        _register(task, fallback, "champion", reason, measures)
+    return TrainedComponent(component, serving.model_id, serving.kind, reason)
+
+
+def _register(task: _Task, bundle: Bundle, stage: str, reason: str, measures: Mapping[str, Any]) -> None:
+    """Store the bundle and its row, then make the moves that bring it to `stage`."""
+    section = measures.get("components", {}).get(bundle.component, {})
+    row = {
+        "model_id": bundle.model_id,
+        "component": bundle.component,
+        "kind": bundle.kind,
+        "cutoff": task.cutoff,
+        "feature_set_id": bundle.feature_set_id,
+        "policy_id": bundle.policy_id,
+        "inputs_hash": bundle.inputs_hash,
+        "metrics_json": json.dumps(section, sort_keys=True),
+        "bundle_sha256": artifacts.put(task.artifact_folder, bundle.to_bytes()),
+        "created_at": task.created_at,
+    }
+    with task.conn.transaction():
+        registry.put_policy(task.conn, task.policy)
+        registry.put_model(task.conn, MODEL_VERSION.frame([row]))
+        here = registry.stage_of(task.conn, bundle.model_id)
+        if stage == "candidate" and here is not None:
+            return
+        moves = registry.fetch_moves(task.conn, component=bundle.component)
+        for model_id, from_stage, to_stage in promotion(bundle.component, bundle.model_id, stage, moves):
+            registry.move(
+                task.conn,
+                bundle.component,
+                model_id,
+                from_stage=from_stage,
+                to_stage=to_stage,
+                reason=reason if model_id == bundle.model_id else f"replaced by {bundle.model_id}: {reason}",
+                moved_at=task.created_at,
+                expected_move_no=registry.last_move_no(task.conn, bundle.component),
+            )

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import psycopg
-
 from pm.features.featureset import default_feature_set
 from pm.labels.failures import FailureRules
 from pm.pipelines.backtest import BacktestReport, backtest_models
@@ -27,6 +25,7 @@ from pm.pipelines.uploads import list_uploads
 from pm.policy import Policy
 from pm.progress import Track, silent
 from pm.store import feature_vectors
+from pm.store.connection import Connection
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class WholePathReport:
 
 
 def run_whole_path(
-    conn: psycopg.Connection,
+    conn: Connection,
     places: Places,
     rules: FailureRules,
     policy: Policy,
@@ -106,7 +105,7 @@ def daily_as_ofs(first: datetime, last: datetime) -> list[datetime]:
 
 
 def _build_missing(
-    conn: psycopg.Connection, as_ofs: Sequence[datetime], policy: Policy, *, everything: bool, track: Track
+    conn: Connection, as_ofs: Sequence[datetime], policy: Policy, *, everything: bool, track: Track
 ) -> int:
     """Vectors of every as-of, or of those not there yet where no daily aggregate changed."""
     there = set() if everything else set(feature_vectors.fetch_as_ofs(conn, default_feature_set(policy).feature_set_id))
