@@ -1,0 +1,39 @@
+# Everything goes through the environment that scripts/bootstrap.py makes; nothing outside this folder changes.
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint serve dagster lock clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
+
+setup: ## the virtual environment with the locked packages (made once)
+	@$(PYTHON) scripts/bootstrap.py
+
+demo: setup ## a simulated fleet from CAN logs to a ranked fleet, then served; ARGS=--no-serve ends by itself
+	@$(BIN)/pm demo $(ARGS)
+
+test: lint ## the checks and every test, on PostgreSQL and TimescaleDB; prints what was skipped and why
+	$(BIN)/python -m pytest -ra $(ARGS)
+
+lint: setup ## style, types and the order of the rooms
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+serve: setup ## the prediction API and its pages
+	@$(BIN)/pm serve $(ARGS)
+
+dagster: setup ## the Dagster web UI
+	@$(BIN)/pm dagster $(ARGS)
+
+lock: ## requirements.lock from pyproject.toml (needs uv)
+	uv pip compile pyproject.toml -q --universal --generate-hashes --no-strip-extras --no-annotate --no-header \
+		--no-emit-index-url --no-emit-find-links --extra mdf --group dev --python-version 3.11 -o requirements.lock
+
+clean: ## removes the environment and all caches; the data in .pm stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

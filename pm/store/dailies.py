@@ -1,0 +1,86 @@
+"""Daily aggregates: `pm.daily_signal`, `pm.daily_fault`.
+
+What belongs here: replacing whole vehicle days, and reading them as they were known. What an
+aggregate is, is `pm.features.daily`; the marks are `pm.store.logs`.
+"""
+
+from datetime import date, datetime
+
+import polars as pl
+import psycopg
+
+from pm.errors import DataError
+from pm.store import frames
+from pm.store.logs import clear_dirty
+from pm.store.queries import refusals, run
+from pm.tables import DAILY_FAULT, DAILY_SIGNAL, DIRTY_DAY
+
+_VEHICLE_DAY = ["vehicle_id", "day"]
+_DAYS = frames.Target("pm", "dirty_day", tuple(_VEHICLE_DAY))
+
+
+def replace_days(
+    conn: psycopg.Connection, days: pl.DataFrame, daily_signals: pl.DataFrame, daily_faults: pl.DataFrame
+) -> int:
+    """Write the aggregates of `days` in place of those stored, and take back their marks; returns days replaced.
+
+    Args:
+        days: DIRTY_DAY as read before the telemetry was; days of them without rows become empty.
+        daily_signals: DAILY_SIGNAL, of those days only.
+        daily_faults: DAILY_FAULT, of those days only.
+
+    One transaction. A day marked anew since `days` was read keeps that mark. A day whose mark is
+    gone was rebuilt by another worker, from at least as much: it is left as it is.
+
+    Raises:
+        DataError: a frame does not fit its declaration, or has rows of other days.
+    """
+    marks = DIRTY_DAY.check(days)
+    signals, faults = DAILY_SIGNAL.check(daily_signals), DAILY_FAULT.check(daily_faults)
+    for name, frame in ((DAILY_SIGNAL.name, signals), (DAILY_FAULT.name, faults)):
+        _require_days(name, frame, marks)
+    with refusals("table pm.daily_signal"), frames.atomic(conn):
+        still = _lock(conn, marks)
+        with frames.staged(conn, _DAYS, still.select(_VEHICLE_DAY)):
+            run(conn, "daily_signal", "delete_staged_days")
+            run(conn, "daily_fault", "delete_staged_days")
+        frames.insert(conn, DAILY_SIGNAL, signals.join(still, on=_VEHICLE_DAY, how="semi"))
+        frames.insert(conn, DAILY_FAULT, faults.join(still, on=_VEHICLE_DAY, how="semi"))
+        clear_dirty(conn, still)
+    return still.height
+
+
+def _require_days(name: str, frame: pl.DataFrame, marks: pl.DataFrame) -> None:
+    others = frame.join(marks, on=_VEHICLE_DAY, how="anti")
+    if others.height:
+        raise DataError(f"table {name}: expected rows of the given days, but got {others.select(_VEHICLE_DAY).row(0)}")
+
+
+def _lock(conn: psycopg.Connection, marks: pl.DataFrame) -> pl.DataFrame:
+    """The marks whose days are still dirty, locked until the transaction ends."""
+    with frames.staged(conn, _DAYS, marks.select(_VEHICLE_DAY)):
+        rows = run(conn, "dirty_day", "lock_staged").fetchall()
+    there = pl.DataFrame(rows, schema={"vehicle_id": pl.Int32(), "day": pl.Date()}, orient="row")
+    return marks.join(there, on=_VEHICLE_DAY, how="semi")
+
+
+def fetch_daily_signals(
+    conn: psycopg.Connection,
+    *,
+    start: date | None = None,
+    end: date | None = None,
+    known_by: datetime | None = None,
+) -> pl.DataFrame:
+    """Aggregates: DAILY_SIGNAL by key, of the days start <= day < end, of files known by `known_by`."""
+    return frames.fetch(conn, DAILY_SIGNAL, "span", start=start, end=end, known_by=known_by)
+
+
+def fetch_daily_faults(
+    conn: psycopg.Connection,
+    *,
+    start: date | None = None,
+    end: date | None = None,
+    known_by: datetime | None = None,
+) -> pl.DataFrame:
+    """Counts: DAILY_FAULT by key, of the days start <= day < end, of files known by `known_by`."""
+    return frames.fetch(conn, DAILY_FAULT, "span", start=start, end=end, known_by=known_by)

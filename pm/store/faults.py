@@ -1,0 +1,47 @@
+"""Trouble codes: `pm.fault`.
+
+What belongs here: writing and reading DTC rows. Their daily counts are in `pm.store.dailies`.
+"""
+
+from datetime import datetime
+from typing import Final
+
+import polars as pl
+import psycopg
+
+from pm.schema import Table
+from pm.store import frames
+from pm.store.queries import named
+from pm.tables import FAULT, LOG_FILE
+
+KNOWN_FAULT: Final = Table(
+    "fault",
+    "Trouble codes with the instant their log file became known.",
+    FAULT.key,
+    (*FAULT.columns, next(column for column in LOG_FILE.columns if column.name == "known_at")),
+)
+"""FAULT and `known_at`, as `pm.features.daily.aggregate_faults` takes it."""
+
+
+def insert_faults(conn: psycopg.Connection, faults: pl.DataFrame) -> int:
+    """Write decoded faults (FAULT) of one log file; returns rows written.
+
+    A row that is stored already stays as it is (overlapping files); of two with one key, the first counts.
+
+    Raises:
+        DataError: the frame does not fit the declaration.
+    """
+    return frames.write_new(conn, frames.target_of(FAULT), FAULT.check(faults, unique=False))
+
+
+def fetch_faults(
+    conn: psycopg.Connection,
+    *,
+    vehicle_id: int | None = None,
+    start: datetime,
+    end: datetime,
+    known_by: datetime | None = None,
+) -> pl.DataFrame:
+    """Faults with start <= time < end: KNOWN_FAULT, by key; with `known_by`, of files known by then."""
+    params = {"vehicle_id": vehicle_id, "start": start, "end": end, "known_by": known_by}
+    return KNOWN_FAULT.check(frames.select(conn, named("fault", "span"), params, KNOWN_FAULT))

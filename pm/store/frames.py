@@ -1,0 +1,199 @@
+"""Frames in and out of the database, checked on both sides.
+
+What belongs here: how any table is written and read: binary COPY, staging, conflict rules. Which
+rows, and when, is said by the modules a group of tables (`pm.store.dailies`, ...).
+
+Nothing here commits a caller's transaction: inside `with conn.transaction():` every write is part
+of it, outside (the connection is in autocommit) each call is a transaction of its own.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+import polars as pl
+import psycopg
+from psycopg import sql
+from psycopg.pq import TransactionStatus
+
+from pm.errors import DataError
+from pm.schema import Table
+from pm.store import copy_binary, copy_out
+from pm.store.queries import named, refusals
+
+OnConflict = Literal["error", "ignore", "replace"]
+
+_STAGE: Final = sql.Identifier("pg_temp", "pm_stage")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A database table as a place to write to."""
+
+    schema: str
+    name: str
+    key: tuple[str, ...]
+    json: frozenset[str] = frozenset()
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        return sql.Identifier(self.schema, self.name)
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+
+def target_of(table: Table) -> Target:
+    """Where a declared table stands."""
+    json = frozenset(column.name for column in table.columns if column.json)
+    return Target("pm", table.name, table.key, json)
+
+
+def insert(conn: psycopg.Connection, table: Table, frame: pl.DataFrame, *, on_conflict: OnConflict = "error") -> int:
+    """Write `frame` into the table; returns the number of rows written.
+
+    Args:
+        on_conflict: what to do with a row whose key is stored: refuse all, leave the stored one
+            ("ignore"), or write over it ("replace").
+
+    Columns the database generates are not written. All rows are written, or none.
+
+    Raises:
+        DataError: the frame does not fit the declaration, or breaks a rule of the table.
+        StoreError: the database could not do it.
+    """
+    written = tuple(column for column in table.columns if column.name not in table.generated)
+    declared = replace(table, columns=written, key=tuple(name for name in table.key if name not in table.generated))
+    checked = declared.check(frame)
+    if on_conflict == "error" or not declared.key:
+        return copy_in(conn, target_of(table), checked)
+    if on_conflict == "ignore":
+        return write_new(conn, target_of(table), checked)
+    return write_over(conn, target_of(table), checked)
+
+
+def fetch(conn: psycopg.Connection, table: Table, query: str, **params: object) -> pl.DataFrame:
+    """The rows of the named query `query` of `sql/queries/<table>.sql`, checked against the declaration.
+
+    Raises:
+        DataError: the rows do not fit the declaration.
+        StoreError: the database could not do it.
+    """
+    return table.check(select(conn, named(table.name, query), params, table))
+
+
+def select(conn: psycopg.Connection, query: str, params: Mapping[str, object], table: Table) -> pl.DataFrame:
+    """The columns of `table` out of the rows of any query, in its order, not checked."""
+    schema = {column.name: column.dtype for column in table.columns}
+    columns = [
+        sql.SQL("{}::{}").format(sql.Identifier(name), sql.SQL(copy_binary.postgres_type(dtype).sql))
+        for name, dtype in schema.items()
+    ]
+    statement = sql.SQL("SELECT {} FROM (\n{}\n) AS rows").format(sql.SQL(", ").join(columns), sql.SQL(query))
+    return copy_query(conn, statement, params, schema, what=f"table {table.name}")
+
+
+def copy_query(
+    conn: psycopg.Connection,
+    statement: sql.Composed,
+    params: Mapping[str, object],
+    schema: Mapping[str, pl.DataType],
+    *,
+    what: str,
+) -> pl.DataFrame:
+    """The rows of `statement`, whose columns have the database types of `schema`, through binary COPY.
+
+    COPY takes no bind parameters. The values are put in by psycopg's `ClientCursor`, which writes
+    each through its type's adapter as a quoted and escaped literal (libpq's own escaping for this
+    connection's encoding): a value cannot end its literal. No value is ever formatted in here.
+    """
+    with refusals(what), conn.cursor() as cursor:
+        filled = psycopg.ClientCursor(conn).mogrify(statement, params)
+        command = sql.SQL("COPY ({}) TO STDOUT (FORMAT binary)").format(sql.SQL(filled))
+        with cursor.copy(command) as copy:
+            return copy_out.decode(copy, schema)
+
+
+def copy_in(conn: psycopg.Connection, target: Target, frame: pl.DataFrame) -> int:
+    """Write all rows of `frame` (columns named as the table's); a stored key is an error."""
+    if frame.height == 0:
+        return 0
+    with refusals(f"table {target}"):
+        _copy(conn, target.identifier, frame, target.json)
+    return frame.height
+
+
+def write_new(conn: psycopg.Connection, target: Target, frame: pl.DataFrame) -> int:
+    """Write the rows whose key is not stored; of rows with one key in the frame, the first.
+
+    New data, the usual case, go straight into the table. Only where a key is stored already is
+    that rolled back and done again through a staging table, which costs about twice the time.
+    """
+    fresh = frame.unique(list(target.key), keep="first", maintain_order=True)
+    if fresh.height == 0:
+        return 0
+    with refusals(f"table {target}"), atomic(conn):
+        try:
+            with conn.transaction():
+                _copy(conn, target.identifier, fresh, target.json)
+            return fresh.height
+        except psycopg.errors.UniqueViolation:
+            return _from_stage(conn, target, fresh, sql.SQL("DO NOTHING"))
+
+
+def write_over(conn: psycopg.Connection, target: Target, frame: pl.DataFrame) -> int:
+    """Write all rows, over stored ones of the same key."""
+    if frame.height == 0:
+        return 0
+    others = [name for name in frame.columns if name not in target.key]
+    pairs = [sql.SQL("{0} = EXCLUDED.{0}").format(sql.Identifier(name)) for name in others]
+    update = sql.SQL("DO UPDATE SET {}").format(sql.SQL(", ").join(pairs)) if pairs else sql.SQL("DO NOTHING")
+    with refusals(f"table {target}"), atomic(conn):
+        return _from_stage(conn, target, frame, update)
+
+
+def _from_stage(conn: psycopg.Connection, target: Target, frame: pl.DataFrame, action: sql.Composable) -> int:
+    with staged(conn, target, frame) as stage:
+        statement = sql.SQL("INSERT INTO {} ({columns}) SELECT {columns} FROM {} ON CONFLICT ({}) {}").format(
+            target.identifier, stage, _names(target.key), action, columns=_names(frame.columns)
+        )
+        return conn.execute(statement).rowcount
+
+
+@contextmanager
+def staged(conn: psycopg.Connection, target: Target, frame: pl.DataFrame) -> Iterator[sql.Identifier]:
+    """`frame` in a temporary table with the column types of `target`, for the length of the block.
+
+    Inside a transaction only; one at a time on a connection.
+    """
+    if conn.info.transaction_status == TransactionStatus.IDLE:
+        raise DataError("staging: expected a transaction, but got a connection outside one")
+    conn.execute(
+        sql.SQL("CREATE TEMPORARY TABLE pm_stage ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA").format(
+            _names(frame.columns), target.identifier
+        )
+    )
+    _copy(conn, _STAGE, frame, target.json)
+    yield _STAGE
+    conn.execute(sql.SQL("DROP TABLE {}").format(_STAGE))
+
+
+@contextmanager
+def atomic(conn: psycopg.Connection) -> Iterator[None]:
+    """All of the block or nothing; never commits a transaction that the caller began or will end."""
+    if not conn.autocommit and conn.info.transaction_status == TransactionStatus.IDLE:
+        conn.execute("SELECT 1")  # begins the caller's transaction, so that the block is a savepoint in it
+    with conn.transaction():
+        yield
+
+
+def _copy(conn: psycopg.Connection, table: sql.Identifier, frame: pl.DataFrame, json: frozenset[str]) -> None:
+    command = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(table, _names(frame.columns))
+    with conn.cursor() as cursor, cursor.copy(command) as copy:
+        for chunk in copy_binary.encode(frame, json=json):
+            copy.write(chunk)
+
+
+def _names(names: Iterable[str]) -> sql.Composed:
+    return sql.SQL(", ").join(map(sql.Identifier, names))

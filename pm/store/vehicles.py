@@ -1,0 +1,92 @@
+"""Vehicles: `pm.vehicle`, and `pm.vehicle_identity`, the only table with VINs.
+
+What belongs here: naming vehicles. Everything else in the database knows only the random vehicle_id.
+"""
+
+import secrets
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+
+import polars as pl
+import psycopg
+
+from pm.asof import require_instant
+from pm.errors import DataError, StoreError
+from pm.store import frames
+from pm.store.queries import run
+from pm.tables import VEHICLE
+
+_LARGEST_ID: Final = 2**31 - 1
+_TRIES: Final = 20
+
+
+def add_vehicle(
+    conn: psycopg.Connection,
+    *,
+    fleet: str,
+    vehicle_ref: str,
+    known_at: datetime,
+    model: str | None = None,
+    model_year: int | None = None,
+    duty: str | None = None,
+    in_service_at: datetime | None = None,
+    left_at: datetime | None = None,
+    vin: str | None = None,
+) -> int:
+    """The vehicle_id of this fleet and unit number, made if there is none.
+
+    Of a vehicle that is there, what is given here (not None) is written over what is stored;
+    `known_at` stays the earliest.
+
+    Raises:
+        DataError: an instant is not UTC, or a value does not fit its column.
+        StoreError: the database could not do it.
+    """
+    require_instant(known_at, "known_at")
+    given = {
+        "fleet": fleet,
+        "vehicle_ref": vehicle_ref,
+        "model": model,
+        "model_year": model_year,
+        "duty": duty,
+        "in_service_at": in_service_at,
+        "left_at": left_at,
+        "known_at": known_at,
+    }
+    with frames.atomic(conn):
+        vehicle_id = _insert(conn, given)
+        if vin is not None:
+            run(conn, "vehicle", "set_vin", vehicle_id=vehicle_id, vin=vin, known_at=known_at)
+    return vehicle_id
+
+
+def _insert(conn: psycopg.Connection, given: Mapping[str, object]) -> int:
+    for _ in range(_TRIES):
+        # Random, so that a number tells nothing of the vehicle, its fleet or when it came.
+        run(conn, "vehicle", "add", vehicle_id=1 + secrets.randbelow(_LARGEST_ID), **given)
+        row = run(conn, "vehicle", "update", **given).fetchone()
+        if row is not None:
+            return int(row[0])
+    raise StoreError(f"vehicle {given['vehicle_ref']}: expected a free vehicle number, but got {_TRIES} that are taken")
+
+
+def vehicle_id(conn: psycopg.Connection, vehicle_ref: str, fleet: str | None = None) -> int:
+    """The number of the vehicle with this unit number.
+
+    Raises:
+        DataError: no vehicle has it, or vehicles of several fleets do and no fleet is given.
+    """
+    found = run(conn, "vehicle", "by_ref", vehicle_ref=vehicle_ref, fleet=fleet).fetchall()
+    if not found:
+        where = "" if fleet is None else f" in fleet {fleet}"
+        raise DataError(f"vehicle {vehicle_ref}: expected a known vehicle{where}, but got none of that unit number")
+    if len(found) > 1:
+        fleets = sorted(str(row[1]) for row in found)
+        raise DataError(f"vehicle {vehicle_ref}: expected one fleet, but got {fleets}: name the fleet")
+    return int(found[0][0])
+
+
+def fetch_vehicles(conn: psycopg.Connection) -> pl.DataFrame:
+    """All vehicles: VEHICLE, by fleet and unit number."""
+    return frames.fetch(conn, VEHICLE, "all")

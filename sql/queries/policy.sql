@@ -1,0 +1,2 @@
+-- name: all
+SELECT * FROM pm.policy ORDER BY policy_id;
