@@ -1,0 +1,174 @@
+"""A file is committed whole, exactly once, or not at all."""
+
+import hashlib
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from pm.canbus.dbc import load_dbc
+from pm.errors import DataError
+from pm.pipelines.dailies import refresh_dailies
+from pm.pipelines.executor import open_executor
+from pm.pipelines.ingest import IngestJob, ingest_log, ingest_logs
+from pm.policy import Policy
+from pm.store import dailies, logs, telemetry, vehicles
+
+PROJECT = Path(__file__).resolve().parents[2]
+DBC = (PROJECT / "dbc" / "j1939_open_subset.dbc",)
+KNOWN_AT = datetime(2026, 3, 10, tzinfo=UTC)
+NOON = int(datetime(2026, 3, 2, 12, tzinfo=UTC).timestamp())
+
+
+def coolant(seconds: int, temperature_c: int, source_address: int = 0) -> str:
+    """ET1 (PGN 65262): byte 1 is the coolant temperature, offset -40."""
+    return f"({seconds}.000000) can0 18FEEE{source_address:02X}#{temperature_c + 40:02X}FFFFFFFFFFFFFF\n"
+
+
+def red_lamp(seconds: int) -> str:
+    """DM1: red lamp on, SPN 110 FMI 0, count 1."""
+    return f"({seconds}.500000) can0 18FECA00#10FF6E000001FFFF\n"
+
+
+def written(folder: Path, name: str, *lines: str) -> Path:
+    path = folder / name
+    path.write_text("".join(lines), encoding="ascii")
+    return path
+
+
+@pytest.fixture
+def vehicle_id(conn):
+    return vehicles.add_vehicle(conn, fleet="north", vehicle_ref="T-1", known_at=KNOWN_AT)
+
+
+def checksum(conn) -> str:
+    """Of everything a file brings, log_file_id and ingested_at aside."""
+    state = hashlib.sha256()
+    for table, columns in (
+        ("telemetry.et1", '"time", source_address, channel, engcoolanttemp'),
+        ("pm.fault", '"time", source_address, spn, fmi, occurrence_count, lamp_red'),
+        ("pm.log_file", "sha256, vehicle_id, n_frames, n_decoded, first_at, last_at, rejected_json, known_at"),
+        ("pm.dirty_day", "vehicle_id, day, 1"),
+    ):
+        for row in conn.execute(f"SELECT {columns} FROM {table} ORDER BY 1, 2, 3").fetchall():  # noqa: S608
+            state.update(repr(row).encode())
+    return state.hexdigest()
+
+
+@pytest.fixture
+def committed(conn, vehicle_id, tmp_path):
+    path = written(tmp_path, "a.log", coolant(NOON, 88), coolant(NOON + 1, 90), red_lamp(NOON + 2))
+    report = ingest_log(conn, IngestJob(path, vehicle_id, KNOWN_AT), load_dbc(DBC), Policy())
+    return path, report
+
+
+def test_values_faults_manifest_and_dirty_day_are_there(conn, vehicle_id, committed):
+    _, report = committed
+    assert (report.n_frames, report.n_decoded, report.n_faults) == (3, 3, 1)
+    assert report.days == (date(2026, 3, 2),)
+    rows = telemetry.fetch_signals(
+        conn, "ET1", vehicle_id=vehicle_id, start=datetime(2026, 3, 2, tzinfo=UTC), end=datetime(2026, 3, 3, tzinfo=UTC)
+    )
+    assert rows["EngCoolantTemp"].to_list() == [88.0, 90.0]
+    assert rows["EngFuelTemp1"].to_list() == [None, None]
+    assert rows["known_at"].unique().to_list() == [KNOWN_AT]
+    assert logs.fetch_dirty(conn)["day"].to_list() == [date(2026, 3, 2)]
+
+
+@pytest.mark.parametrize("name", ["a.log", "another name.log"])
+def test_the_same_bytes_again_change_nothing(conn, vehicle_id, committed, name):
+    path, _ = committed
+    before = checksum(conn)
+    copy = path.with_name(name)
+    copy.write_bytes(path.read_bytes())
+    report = ingest_log(conn, IngestJob(copy, vehicle_id, KNOWN_AT.replace(day=11)), load_dbc(DBC), Policy())
+    assert report.log_file_id is None
+    assert checksum(conn) == before
+
+
+def test_two_workers_with_the_same_file_commit_it_once(conn, database_url, vehicle_id, committed, tmp_path):
+    path = written(tmp_path, "b.log", *(coolant(NOON + 10 + number, 80) for number in range(500)))
+    job = IngestJob(path, vehicle_id, KNOWN_AT)
+    with open_executor(2) as executor:
+        found = list(executor.map(_ingest_one, [(database_url, job)] * 2))
+    assert sorted(report is None for report in found) == [False, True]
+    assert logs.fetch_log_files(conn).height == 2
+
+
+def _ingest_one(arguments):
+    url, job = arguments
+    (report,) = ingest_logs(url, [job], dbc=DBC, policy=Policy())
+    return report.log_file_id
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"", "empty"), (bytes(range(256)) * 40, "expected"), (b"LOGG" + b"\0" * 40, "expected")],
+)
+def test_a_file_that_cannot_be_read_is_refused_and_leaves_nothing(
+    conn, database_url, vehicle_id, committed, tmp_path, content, said
+):
+    before = checksum(conn)
+    bad = tmp_path / "bad.log"
+    bad.write_bytes(content)
+    good = written(tmp_path, "good.log", coolant(NOON + 100, 70))
+    jobs = [IngestJob(path, vehicle_id, KNOWN_AT) for path in (bad, good)]
+    refused, taken = ingest_logs(database_url, jobs, dbc=DBC, policy=Policy())
+    assert refused.log_file_id is None
+    assert refused.exit_code == DataError.exit_code
+    assert "bad.log" in str(refused.refused)
+    assert said in str(refused.refused)
+    assert taken.refused is None
+    assert logs.fetch_log_files(conn)["file_name"].to_list() == ["a.log", "good.log"]
+    assert checksum(conn) != before
+
+
+def test_an_overlapping_file_adds_only_its_new_rows_and_the_first_keeps_its_own(conn, vehicle_id, committed, tmp_path):
+    later = written(tmp_path, "b.log", coolant(NOON + 1, 50), coolant(NOON + 5, 91))
+    report = ingest_log(conn, IngestJob(later, vehicle_id, KNOWN_AT.replace(day=12)), load_dbc(DBC), Policy())
+    assert report.n_rows == 1
+    rows = conn.execute("SELECT engcoolanttemp FROM telemetry.et1 ORDER BY time").fetchall()
+    assert [row[0] for row in rows] == [88.0, 90.0, 91.0]
+
+
+def test_rows_before_the_floor_or_after_they_were_known_are_counted_and_left_out(conn, vehicle_id, tmp_path):
+    future = int(KNOWN_AT.timestamp()) + 60
+    path = written(tmp_path, "a.log", coolant(NOON, 88), coolant(100, 88), coolant(future, 88))
+    report = ingest_log(conn, IngestJob(path, vehicle_id, KNOWN_AT), load_dbc(DBC), Policy())
+    assert report.n_rows == 1
+    assert '"impossible time": 2' in logs.fetch_log_files(conn)["rejected_json"][0]
+
+
+def test_only_dirty_days_are_aggregated_and_a_late_file_has_its_own_row(conn, vehicle_id, committed, tmp_path):
+    assert refresh_dailies(conn).n_vehicle_days == 1
+    assert refresh_dailies(conn).n_vehicle_days == 0
+    late = written(tmp_path, "late.log", coolant(NOON + 60, 100), coolant(NOON + 86400, 60))
+    ingest_log(conn, IngestJob(late, vehicle_id, KNOWN_AT.replace(day=20)), load_dbc(DBC), Policy())
+    assert refresh_dailies(conn).n_vehicle_days == 2
+    found = dailies.fetch_daily_signals(conn).filter(pl.col("signal") == "EngCoolantTemp").sort("day", "known_at")
+    assert found.select("day", "known_at", "n_values", "maximum").rows() == [
+        (date(2026, 3, 2), KNOWN_AT, 2, 90.0),
+        (date(2026, 3, 2), KNOWN_AT.replace(day=20), 1, 100.0),
+        (date(2026, 3, 3), KNOWN_AT.replace(day=20), 1, 60.0),
+    ]
+
+
+def test_telemetry_is_a_hypertable_where_timescaledb_is(conn, committed, running_server):
+    if running_server.engine == "timescaledb":
+        found = conn.execute(
+            "SELECT hypertable_schema || '.' || hypertable_name FROM timescaledb_information.hypertables"
+        )
+        assert ("telemetry.et1",) in found.fetchall()
+    else:
+        assert conn.execute("SELECT count(*) FROM pg_extension WHERE extname = 'timescaledb'").fetchone() == (0,)
+
+
+def test_telemetry_columns_carry_their_unit(conn, committed):
+    query = """
+        SELECT col_description(attrelid, attnum) FROM pg_attribute
+        WHERE attrelid = 'telemetry.et1'::regclass AND attname = 'engcoolanttemp'
+    """
+    (comment,) = conn.execute(query).fetchone()
+    assert "degC" in comment
+    assert "110" in comment
