@@ -13,7 +13,7 @@ from pm.pipelines.features import build_features
 from pm.pipelines.labels import classify_work_orders, update_labels
 from pm.pipelines.score import score_fleet
 from pm.pipelines.train import train_models
-from pm.store import feature_vectors
+from pm.store import artifacts, feature_vectors
 
 
 @dg.multi_asset(
@@ -94,7 +94,7 @@ def backtest(project: Project) -> dg.MaterializeResult:
             "backtest_id": report.backtest_id,
             "folds": report.n_folds,
             "measures": dg.MetadataValue.json(report.measures),
-            "report": dg.MetadataValue.path(str(project.settings().artifacts / report.report_sha256)),
+            "report": dg.MetadataValue.path(str(artifacts.path(project.settings().artifacts, report.report_sha256))),
         }
     )
 

@@ -20,7 +20,7 @@ from pm.pipelines.whole_path import Places, WholePathReport, run_whole_path
 from pm.policy import Policy, load_policy
 from pm.settings import Settings, read_settings
 from pm.simulate import FleetConfig, simulate
-from pm.store import server
+from pm.store import artifacts, server
 from pm.store.connection import database_url, open_database
 
 FIRST_DAY = date(2026, 1, 5)
@@ -103,7 +103,7 @@ def _print_report(settings: Settings, report: WholePathReport, policy: Policy, b
     rows = ((made.component, made.kind, made.reason) for made in report.train.components)
     print_table("What serves, and why", ("component", "kind", "evidence"), rows)
     page = settings.home / "backtest.html"
-    page.write_bytes((settings.artifacts / report.backtest.report_sha256).read_bytes())
+    page.write_bytes(artifacts.get(settings.artifacts, report.backtest.report_sha256))
     click.echo(f"Backtest report: {page}")
     click.echo(
         f"Done in {time.monotonic() - began:.0f} s; horizon {policy.horizon.days} days, policy {policy.policy_id}."

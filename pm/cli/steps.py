@@ -16,7 +16,7 @@ from pm.pipelines.score import score_fleet
 from pm.pipelines.train import train_models
 from pm.policy import load_policy
 from pm.settings import read_settings
-from pm.store import feature_vectors
+from pm.store import artifacts, feature_vectors
 from pm.store.connection import open_database
 
 _as_of = click.option("--as-of", type=INSTANT, help="Instant of the decision.  [default: midnight UTC today]")
@@ -97,7 +97,7 @@ def backtest(as_of: datetime | None, workers: int, as_json: bool) -> None:
         print_json(report)
         return
     click.echo(f"backtest {report.backtest_id}: {report.n_folds} folds")
-    click.echo(f"report: {settings.artifacts / report.report_sha256}")
+    click.echo(f"report: {artifacts.path(settings.artifacts, report.report_sha256)}")
 
 
 @click.command()

@@ -14,8 +14,8 @@ from pm.store import dailies, faults, logs, telemetry
 from pm.store.connection import Connection
 from pm.tables import DAILY_FAULT, DAILY_SIGNAL
 
-SPAN_DAYS: Final = 31
-"""Days of one vehicle taken at once: bounds memory."""
+SPAN_FRAMES: Final = 4_000_000
+"""About so many frames of one vehicle are taken at once: bounds memory, however dense the logs."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class DailiesReport:
 
 
 def refresh_dailies(conn: Connection, *, track: Track = silent) -> DailiesReport:
-    """Aggregate every dirty (vehicle, day) again and clear its mark, a month of a vehicle at a time.
+    """Aggregate every dirty (vehicle, day) again and clear its mark, a span of one vehicle at a time.
 
     Stopping half-way leaves the marks of what was not done, so running it again completes it.
     """
-    spans = list(_spans(logs.fetch_dirty(conn)))
+    spans = list(_spans(logs.fetch_dirty(conn), logs.fetch_log_files(conn)))
     messages = telemetry.stored_messages(conn)
     n_days = n_signals = n_faults = 0
     for vehicle_id, dirty in track(spans, "daily aggregates", len(spans)):
@@ -53,11 +53,14 @@ def refresh_dailies(conn: Connection, *, track: Track = silent) -> DailiesReport
     return DailiesReport(n_days, n_signals, n_faults)
 
 
-def _spans(dirty: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
-    bucket = pl.col("day").dt.epoch("d") // SPAN_DAYS
-    grouped = dirty.sort("vehicle_id", "day").with_columns(_bucket=bucket)
-    for (vehicle_id, _), rows in grouped.group_by("vehicle_id", "_bucket", maintain_order=True):
-        yield int(str(vehicle_id)), rows.drop("_bucket")
+def _spans(dirty: pl.DataFrame, files: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
+    """Dirty days of one vehicle, cut so that a span has about `SPAN_FRAMES` frames."""
+    length_d = (pl.col("last_at").max() - pl.col("first_at").min()).dt.total_days() + 1
+    pace = files.group_by("vehicle_id").agg((pl.col("n_frames").sum() / length_d).alias("frames_a_day"))
+    days = (SPAN_FRAMES / pl.col("frames_a_day")).clip(1, 366).fill_null(1).cast(pl.Int32)
+    cut = dirty.join(pace, on="vehicle_id", how="left").with_columns(_span=pl.col("day").dt.epoch("d") // days)
+    for (vehicle_id, _), rows in cut.sort("vehicle_id", "day").group_by("vehicle_id", "_span", maintain_order=True):
+        yield int(str(vehicle_id)), rows.select(dirty.columns)
 
 
 def _bounds(dirty: pl.DataFrame) -> tuple[datetime, datetime]:

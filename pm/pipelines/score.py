@@ -13,7 +13,7 @@ from pm.models.baselines import RULES
 from pm.models.bundle import Bundle
 from pm.policy import Policy
 from pm.scoring.predict import score
-from pm.store import artifacts, feature_vectors, predictions, registry, vehicles
+from pm.store import artifacts, feature_vectors, predictions, registry, serving, vehicles
 from pm.store.connection import Connection
 from pm.tables import PREDICTION
 
@@ -57,7 +57,7 @@ def score_fleet(
             fallbacks=fallbacks,
             scored_at=scored_at,
             vehicles=vehicles.fetch_vehicles(conn),
-            recent=predictions.fetch_between(conn, since=as_of - _RECENT, until=as_of - _TICK),
+            recent=serving.fetch_alert_history(conn, since=as_of - _RECENT, until=as_of - _TICK),
         )
     )
     predictions.replace_predictions(conn, as_of, found)

@@ -12,8 +12,14 @@ import psycopg
 from pm.schema import Table
 from pm.store import frames
 from pm.store.queries import named
+from pm.store.side_session import make_chunks
 from pm.tables import FAULT, LOG_FILE
 
+_PLACEHOLDER: Final = {
+    column.name: "" if column.dtype == pl.String() else 0
+    for column in FAULT.columns
+    if column.name != "time" and not column.nullable
+}
 KNOWN_FAULT: Final = Table(
     "fault",
     "Trouble codes with the instant their log file became known.",
@@ -31,7 +37,9 @@ def insert_faults(conn: psycopg.Connection, faults: pl.DataFrame) -> int:
     Raises:
         DataError: the frame does not fit the declaration.
     """
-    return frames.write_new(conn, frames.target_of(FAULT), FAULT.check(faults, unique=False))
+    target, checked = frames.target_of(FAULT), FAULT.check(faults, unique=False)
+    make_chunks(conn, target.identifier, checked["time"], _PLACEHOLDER)
+    return frames.write_new(conn, target, checked)
 
 
 def fetch_faults(

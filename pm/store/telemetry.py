@@ -17,6 +17,7 @@ from pm.errors import DataError
 from pm.schema import UTC_INSTANT
 from pm.store import frames
 from pm.store.logs import fetch_log_files
+from pm.store.side_session import make_chunks
 from pm.store.telemetry_tables import (
     KEY,
     TelemetryTable,
@@ -35,6 +36,7 @@ _ROW_TYPES: Final[dict[str, pl.DataType]] = {
     "source_address": pl.Int16(),
     "destination_address": pl.Int16(),
 }
+_PLACEHOLDER: Final = {"vehicle_id": 0, "source_address": 0, "destination_address": 0, "channel": "", "log_file_id": 0}
 _READ_TYPES: Final[dict[str, pl.DataType]] = {"log_file_id": pl.Int64(), **_ROW_TYPES}
 
 
@@ -59,6 +61,7 @@ def insert_signals(
         return 0
     table = ensure_table(conn, message)
     rows = _stored_form(table, message, frame, vehicle_id, log_file_id)
+    make_chunks(conn, table.target.identifier, rows["time"], _PLACEHOLDER)
     return frames.write_new(conn, table.target, rows)
 
 

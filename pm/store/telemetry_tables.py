@@ -3,13 +3,12 @@
 What belongs here: names, columns, creating and widening. Rows are `pm.store.telemetry`.
 
 Names are in lower case, so that SQL typed by hand needs no quotes; the dictionary says which signal
-stands in which column. A table is made in a session of its own that commits at once: a worker in
-the middle of a long file neither holds up others that need a new table nor takes it back when its
-file fails. An empty table does no harm.
+stands in which column. A table is made in the session beside the caller's, which commits at once: a
+worker in the middle of a long file neither holds up others that need a new table nor takes it back
+when its file fails. An empty table does no harm.
 """
 
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 from weakref import WeakKeyDictionary
@@ -23,6 +22,7 @@ from pm.errors import ConfigError
 from pm.store import frames
 from pm.store.copy_binary import postgres_type
 from pm.store.queries import refusals, run
+from pm.store.side_session import beside
 from pm.tables import SIGNAL
 
 KEY: Final = ("vehicle_id", "source_address", "destination_address", "channel", "time")
@@ -44,7 +44,6 @@ _NAME_BYTES: Final = 63
 _REAL_BITS: Final = 24
 """Raw numbers up to this width stand exactly in a real's significand."""
 _CHUNK: Final = "7 days"
-_LOCK_TIMEOUT: Final = "60s"
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def ensure_tables(conn: psycopg.Connection, database: SignalDatabase) -> tuple[T
 def ensure_table(conn: psycopg.Connection, message: MessagePlan) -> TelemetryTable:
     """The message's table, made or widened where it has no column for a signal; the dictionary is kept up.
 
-    Commits by itself, in a session of its own. Safe from several processes at once. After the
+    Commits by itself, in the session beside `conn`. Safe from several processes at once. After the
     first time on a connection this costs nothing.
 
     Raises:
@@ -87,10 +86,33 @@ def ensure_table(conn: psycopg.Connection, message: MessagePlan) -> TelemetryTab
     plan, table = cached.get(message.name, (None, None))
     if table is None or (plan is not message and plan != message):
         _require_names(message)
-        with refusals(f"message {message.name}"), _own_session(conn) as session:
-            table = _make(session, message)
+        with refusals(f"message {message.name}"):
+            table = _fitting(conn, message)
+            if table is None:
+                with beside(conn) as session:
+                    run(session, "signal", "lock")
+                    table = _make(session, message)
         cached[message.name] = (message, table)
     return table
+
+
+def _fitting(conn: psycopg.Connection, message: MessagePlan) -> TelemetryTable | None:
+    """The stored table where it already is what this plan asks for.
+
+    Looked up without a lock: a worker that has written a new chunk holds its table until it
+    commits, and whoever comments on that table would wait for it while holding back everybody
+    who needs a new one.
+    """
+    table = stored_table(conn, message.name)
+    if table is None:
+        return None
+    described = frames.fetch(conn, SIGNAL, "of_message", message=message.name)
+    current = set(described.filter(pl.col("dbc_sha256") == message.dbc_sha256)["signal"])
+    fits = all(
+        signal.column in current and table.dtypes[signal.column] in (dtype_of(signal), _WIDER.get(dtype_of(signal)))
+        for signal in message.signals
+    )
+    return table if fits else None
 
 
 def fetch_dictionary(conn: psycopg.Connection) -> pl.DataFrame:
@@ -112,6 +134,7 @@ def stored_table(conn: psycopg.Connection, message: str) -> TelemetryTable | Non
     return TelemetryTable(message, str(rows[0][0]), columns, {str(row[1]): _DTYPES[str(row[3])] for row in rows})
 
 
+_WIDER: Final[dict[pl.DataType, pl.DataType]] = {pl.Float32(): pl.Float64()}
 _DTYPES: Final[dict[str, pl.DataType]] = {
     postgres_type(dtype).sql: dtype for dtype in (pl.Float32(), pl.Float64(), pl.String())
 }
@@ -124,40 +147,28 @@ def _require_names(message: MessagePlan) -> None:
         raise ConfigError(f"message {message.name}: expected signal names of its own, but got {taken}")
 
 
-@contextmanager
-def _own_session(conn: psycopg.Connection) -> Iterator[psycopg.Connection]:
-    """A second session like `conn`'s, in one transaction, alone among those that make tables."""
-    with psycopg.connect(conn.info.dsn, password=conn.info.password or None) as session:
-        session.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
-        run(session, "signal", "lock")
-        yield session
-
-
 def _make(session: psycopg.Connection, message: MessagePlan) -> TelemetryTable:
     before = stored_table(session, message.name)
-    name = before.name if before else _free_name(message.name, _table_names(session))
-    columns = dict(before.columns) if before else {}
-    dtypes = dict(before.dtypes) if before else {}
     if before is None:
-        _create(session, name, message)
+        before = TelemetryTable(message.name, _free_name(message.name, _table_names(session)), {}, {})
+        _create(session, before.name, message)
+    columns, dtypes = dict(before.columns), dict(before.dtypes)
     for signal in message.signals:
-        wanted = dtype_of(signal)
-        if signal.column not in columns:
-            column = _free_name(signal.column, _RESERVED | set(columns.values()))
-            _alter(session, name, "ADD COLUMN {} {}", column, wanted)
-        elif dtypes[signal.column] == wanted or (dtypes[signal.column], wanted) == (pl.Float64(), pl.Float32()):
-            continue
-        elif (dtypes[signal.column], wanted) == (pl.Float32(), pl.Float64()):
-            column = columns[signal.column]
-            _alter(session, name, "ALTER COLUMN {} TYPE {}", column, wanted)
-        else:
+        name, dtype = signal.column, dtype_of(signal)
+        stored = dtypes.get(name)
+        if stored is None:
+            columns[name], dtypes[name] = _free_name(name, _RESERVED | set(columns.values())), dtype
+            _alter(session, before.name, "ADD COLUMN {} {}", columns[name], dtype)
+        elif _WIDER.get(stored) == dtype:
+            dtypes[name] = dtype
+            _alter(session, before.name, "ALTER COLUMN {} TYPE {}", columns[name], dtype)
+        elif (stored == pl.String()) != signal.is_text:
             raise ConfigError(
-                f"message {message.name}, signal {signal.name}: expected {dtypes[signal.column]} as stored, "
-                f"but got {wanted}: a text and a number cannot share a column"
+                f"message {message.name}, signal {signal.name}: expected {stored} as stored, but got {dtype}: "
+                "a text and a number cannot share a column"
             )
-        columns[signal.column], dtypes[signal.column] = column, wanted
-    _describe(session, name, columns, message)
-    return TelemetryTable(message.name, name, columns, {signal: dtypes[signal] for signal in columns})
+    _describe(session, before.name, columns, message)
+    return TelemetryTable(message.name, before.name, columns, dtypes)
 
 
 def dtype_of(signal: SignalPlan) -> pl.DataType:
@@ -201,14 +212,22 @@ def _alter(session: psycopg.Connection, name: str, action: str, column: str, dty
     session.execute(sql.SQL("ALTER TABLE {} {}").format(sql.Identifier("telemetry", name), done))
 
 
-def _describe(session: psycopg.Connection, name: str, columns: Mapping[str, str], message: MessagePlan) -> None:
-    """Column comments, and the rows of the dictionary."""
-    rows: list[dict[str, object]] = []
+def _describe(session: psycopg.Connection, table: str, columns: Mapping[str, str], message: MessagePlan) -> None:
+    """The rows of the dictionary, and comments on the columns whose rows say something new.
+
+    On those only: a comment waits for the end of every file that is being written to the table.
+    """
+    rows = [_dictionary_row(table, columns[signal.column], signal, message) for signal in message.signals]
+    wanted = SIGNAL.frame(rows)
+    stored = frames.fetch(session, SIGNAL, "of_message", message=message.name)
+    said = [name for name in SIGNAL.column_names if name != "dbc_sha256"]
+    new = set(wanted.join(stored, on=said, how="anti", nulls_equal=True)["signal"])
     for signal in message.signals:
-        column = columns[signal.column]
-        _comment(session, sql.SQL("COLUMN {}").format(sql.Identifier("telemetry", name, column)), _meaning(signal))
-        rows.append(_dictionary_row(name, column, signal, message))
-    frames.insert(session, SIGNAL, SIGNAL.frame(rows), on_conflict="replace")
+        if signal.column in new:
+            column = sql.Identifier("telemetry", table, columns[signal.column])
+            _comment(session, sql.SQL("COLUMN {}").format(column), _meaning(signal))
+    changed = wanted.join(stored, on=SIGNAL.column_names, how="anti", nulls_equal=True)
+    frames.insert(session, SIGNAL, changed, on_conflict="replace")
 
 
 def _meaning(signal: SignalPlan) -> str:

@@ -5,6 +5,9 @@ SELECT pg_advisory_xact_lock(hashtextextended('pm.signal', 0));
 -- name: all
 SELECT * FROM pm.signal ORDER BY message, signal;
 
+-- name: of_message
+SELECT * FROM pm.signal WHERE message = %(message)s;
+
 -- name: messages
 SELECT DISTINCT message FROM pm.signal ORDER BY message;
 
@@ -24,3 +27,6 @@ ORDER BY attribute.attnum;
 
 -- name: make_hypertable
 SELECT pm.make_hypertable(%(table)s::regclass, 'time', %(chunk)s::interval);
+
+-- name: has_hypertables
+SELECT 1 FROM pg_catalog.pg_extension WHERE extname = 'timescaledb';
