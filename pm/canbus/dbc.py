@@ -24,16 +24,20 @@ ROW_COLUMNS: Final = ("time", "channel", "source_address", "destination_address"
 """Columns that stand before the signals in every decoded frame."""
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_QUOTED: Final = re.compile(r'"[^"]*"')
+# 0xC0000000 is no message: it holds signals that belong to none, and the parser leaves it out.
+_INDEPENDENT: Final = re.compile(r"^[ \t]*BO_[ \t]+3221225472\b.*\n(?:[ \t]*SG_[ \t].*\n?)*", re.MULTILINE)
+_MESSAGE_LINE: Final = re.compile(r"^[ \t]*BO_[ \t]+\d", re.MULTILINE)
+_SIGNAL_LINE: Final = re.compile(r"^[ \t]*SG_[ \t]", re.MULTILINE)
+_STATEMENT_LINE: Final = re.compile(r"[ \t]*(BA_|CM_|VAL_|SIG_|BO_TX_BU_|EV_|SG_MUL_VAL_|ENVVAR_)")
 _WIDEST_NUMBER_BITS: Final = 64
-
-TEXT_SPNS: Final = frozenset({162, 163, 233, 234, 237, 586, 587, 588, 1634, 1635, 2901, 2902, 2903, 2904})
-"""ASCII parameters (gear letters, unit number, software id, VIN, make, model, serial numbers, ECU ids)."""
 
 UNMASKED_SPNS: Final = frozenset(
     {695, 696, 897}  # TSC1 modes: all four codes are states
     | {1214, 1215, 1216, 1706}  # SPN, FMI, occurrence count and conversion method of a DTC
     | set(range(2837, 2845))  # the eight parts of a NAME ...
     | {2540}  # requested PGN
+    | {162, 163}  # gear letters: two ASCII characters, kept as a number
     | {1480, 1482, 1483}  # address of the controlling device; SPN 1481 (brakes) is 255 where there is none
 )  # fmt: skip
 """Parameters whose highest codes are values, so the ranges of SAE J1939-71 do not apply to them."""
@@ -167,10 +171,25 @@ def _decode_text(content: bytes) -> str:
         return content.decode("cp1252", errors="replace")
 
 
+def _check_whole(text: str, parsed: Any) -> None:
+    """Raise ConfigError when statements were lost: the parser ends without a word at one that is cut off."""
+    bare = _INDEPENDENT.sub("", _QUOTED.sub('""', text))
+    n_messages, n_signals = len(_MESSAGE_LINE.findall(bare)), len(_SIGNAL_LINE.findall(bare))
+    got_signals = sum(len(message.signals) for message in parsed.messages)
+    if n_messages > len(parsed.messages) or n_signals > got_signals:
+        got = f"{len(parsed.messages)} and {got_signals}"
+        raise ConfigError(f"expected {n_messages} messages and {n_signals} signals, but got {got}: damaged or cut off")
+    last_line = (bare.strip().splitlines() or [""])[-1]
+    if _STATEMENT_LINE.match(last_line) and not last_line.endswith(";"):
+        raise ConfigError("expected a ; at the end of the last statement, but got the end of the file: cut off")
+
+
 def _parse(path: Path, content: bytes, sha256: str) -> list[MessagePlan]:
     try:
+        text = _decode_text(content)
         # strict would refuse overlapping signals, which real files have; each is read on its own here.
-        parsed: Any = cantools.database.load_string(_decode_text(content), database_format="dbc", strict=False)
+        parsed: Any = cantools.database.load_string(text, database_format="dbc", strict=False)
+        _check_whole(text, parsed)
         plans = [_message_plan(message, sha256) for message in parsed.messages]
     except ConfigError as reason:
         raise ConfigError(f"DBC {path}: {reason}") from None
@@ -200,7 +219,7 @@ def _message_plan(message: Any, sha256: str) -> MessagePlan:
 def _signal_plan(signal: Any) -> SignalPlan:
     _check_name(signal.name, "signal")
     spn = signal.spn or None
-    is_text = signal.length % 8 == 0 and (signal.length > _WIDEST_NUMBER_BITS or spn in TEXT_SPNS)
+    is_text = signal.length > _WIDEST_NUMBER_BITS and signal.length % 8 == 0  # a number has 64 bits at most
     if signal.length > _WIDEST_NUMBER_BITS and not is_text:
         raise ConfigError(
             f"signal {signal.name}: expected at most 64 bits or whole bytes, but got {signal.length} bits"

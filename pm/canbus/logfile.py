@@ -152,6 +152,8 @@ def _read_head(stream: BinaryIO) -> bytes:
 def _unreadable(path: Path, kind: str, reason: Exception) -> DataError:
     said = reason.strerror if isinstance(reason, OSError) and reason.strerror else str(reason)
     first_line = ((said.splitlines() or [""])[0] or type(reason).__name__)[:200]
+    if first_line.startswith("expected "):
+        return DataError(f"log {path}: {first_line}")
     return DataError(f"log {path}: expected a readable {kind} log, but got: {first_line}")
 
 

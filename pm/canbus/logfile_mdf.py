@@ -4,8 +4,11 @@ What belongs here: reading the CAN_DataFrame channel groups in pieces and mergin
 logger may write one group for the whole bus or one for each channel and identifier width.
 """
 
+import logging
 import re
+import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +28,7 @@ from pm.canbus.logfile_block import (
     merged,
     widened,
 )
+from pm.canbus.logfile_mdf_check import check_whole
 from pm.errors import ConfigError
 
 _DATA_FRAME: Final = "CAN_DataFrame"
@@ -37,6 +41,7 @@ def mdf_blocks(path: Path, source: Source) -> Iterator[FrameBlock]:
 
     Raises:
         ConfigError: asammdf is not installed.
+        ValueError: the file is truncated or damaged (asammdf's own errors pass through as well).
     """
     try:
         from asammdf import MDF
@@ -44,9 +49,26 @@ def mdf_blocks(path: Path, source: Source) -> Iterator[FrameBlock]:
         raise ConfigError(
             f"log {path}: expected the extra pm[mdf] for MF4 files, but asammdf is not installed"
         ) from None
-    with MDF(path) as mdf:
+    check_whole(path)
+    _quieten()
+    # An unfinished file is copied before it is read; the copy goes with this folder, whatever happens.
+    with tempfile.TemporaryDirectory() as folder, MDF(path, temporary_folder=folder) as mdf:
         groups = [_Group(mdf, index, source) for index in _data_groups(mdf, source)]
         yield from _merge(groups, source)
+
+
+def _quieten() -> None:
+    """Keep asammdf's dumps of damaged files off the screen: what it finds is raised, and told once."""
+    from asammdf.blocks.mdf_v4 import MDF4
+
+    logging.getLogger("asammdf").setLevel(logging.CRITICAL)
+
+    def close_what_was_opened(mdf: Any) -> None:
+        # Its own __del__ fails with a stack trace on an object whose __init__ failed, and after its folder is gone.
+        with suppress(AttributeError, OSError):
+            mdf.close()
+
+    MDF4.__del__ = close_what_was_opened
 
 
 def _data_groups(mdf: Any, source: Source) -> list[int]:

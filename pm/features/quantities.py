@@ -1,0 +1,62 @@
+"""Which signals and trouble codes speak of which quantity and component.
+
+What belongs here: the J1939 names (J1939-71 signals as the shipped DBC spells them, J1939-73 SPNs)
+behind each quantity that features are made of. A fleet with other names maps them here.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One physical quantity; `sources` are `message.signal`, the first that a truck has is used."""
+
+    name: str
+    unit: str
+    meaning: str
+    sources: tuple[str, ...]
+
+
+QUANTITIES: Final = (
+    Quantity("coolant_c", "°C", "coolant temperature", ("ET1.EngCoolantTemp",)),
+    Quantity("coolant_level_pct", "%", "coolant level", ("EFL_P1.EngCoolantLevel",)),
+    Quantity("coolant_kpa", "kPa", "coolant pressure", ("EFL_P1.EngCoolantPressure",)),
+    Quantity("oil_c", "°C", "engine oil temperature", ("ET1.EngOilTemp1",)),
+    Quantity("oil_kpa", "kPa", "engine oil pressure", ("EFL_P1.EngOilPressure",)),
+    Quantity("supply_air_kpa", "kPa", "air supply pressure", ("AIR1.PneumaticSupplyPressure",)),
+    Quantity("brake_1_kpa", "kPa", "air pressure of brake circuit 1", ("AIR1.ServiceBrakeCircuit1AirPressure",)),
+    Quantity("brake_2_kpa", "kPa", "air pressure of brake circuit 2", ("AIR1.ServiceBrakeCircuit2AirPressure",)),
+    Quantity("compressor_share", "1", "share of time the air compressor pumps", ("AIR1.AirCompressorStatus",)),
+    Quantity("charging_v", "V", "charging voltage", ("VEP1.ChargingSystemPotential",)),
+    Quantity(
+        "battery_v", "V", "battery voltage", ("VEP1.BatteryPotential_PowerInput1", "VEP1.KeyswitchBatteryPotential")
+    ),
+    Quantity("battery_a", "A", "current into the battery", ("VEP1.NetBatteryCurrent",)),
+    Quantity("alternator_a", "A", "alternator current", ("VEP1.AlternatorCurrent",)),
+    Quantity("engine_rpm", "rpm", "engine speed", ("EEC1.EngSpeed",)),
+    Quantity("speed_kmh", "km/h", "road speed", ("CCVS1.WheelBasedVehicleSpeed", "TCO1.TachographVehicleSpeed")),
+    Quantity("load_pct", "%", "engine load", ("EEC2.EngPercentLoadAtCurrentSpeed",)),
+    Quantity("boost_kpa", "kPa", "boost pressure", ("IC1.EngIntakeManifold1Pressure",)),
+    Quantity("exhaust_c", "°C", "exhaust temperature", ("IC1.EngExhaustTemp",)),
+    Quantity("ambient_c", "°C", "outside temperature", ("AMB.AmbientAirTemp",)),
+    Quantity("odometer_km", "km", "odometer reading", ("VDHR.HighResTotalVehicleDistance", "VD.TotalVehicleDistance")),
+    Quantity("engine_h", "h", "reading of the engine hour meter", ("HOURS.EngTotalHoursOfOperation",)),
+)
+BY_NAME: Final = {quantity.name: quantity for quantity in QUANTITIES}
+
+COMPONENT_WORDS: Final = {
+    "cooling": "the cooling system",
+    "brakes_air": "the air and brake system",
+    "charging_starting": "the charging and starting system",
+}
+
+COMPONENT_SPNS: Final[dict[str, frozenset[int]]] = {
+    # coolant pressure, temperature, level, filter; fan clutch, estimated, requested and real fan speed
+    "cooling": frozenset({109, 110, 111, 112, 647, 975, 986, 1639}),
+    # supply, brake application, primary, secondary, trailer, circuits 1 and 2, auxiliary, suspension, compressor
+    "brakes_air": frozenset({46, 116, 117, 118, 1086, 1087, 1088, 1089, 1090, 1351}),
+    # battery and alternator currents, keyswitch, charging and battery voltages, starter relay, mode, alternator state
+    "charging_starting": frozenset({114, 115, 158, 167, 168, 444, 677, 1675, 3353}),
+}
+"""J1939 SPNs whose trouble codes point at a component."""
