@@ -14,13 +14,13 @@ from datetime import UTC, date, datetime
 from datetime import time as clock_time
 from functools import lru_cache
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 
-from pm import __version__
 from pm.asof import require_instant
 from pm.canbus.dbc import SignalDatabase, load_dbc
-from pm.canbus.decode import LogDecoder
+from pm.canbus.decode import DECODER_VERSION, LogDecoder
 from pm.canbus.logfile import open_log
 from pm.errors import DataError
 from pm.policy import Policy
@@ -28,6 +28,9 @@ from pm.progress import Track, silent
 from pm.store import faults, logs, telemetry, vehicles
 from pm.store.connection import Connection, connect
 from pm.tables import FAULT
+
+VIN_SPN: Final = 237
+"""J1939-71: the vehicle identification number. It goes into `vehicle_identity` and nowhere else."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ def ingest_log(conn: Connection, job: IngestJob, database: SignalDatabase, polic
     floor = datetime.combine(policy.telemetry.floor, clock_time(), UTC)
     n_rows = n_faults = 0
     days: set[date] = set()
+    vins: set[str] = set()
     with conn.transaction():
         log_file_id = logs.claim(
             conn,
@@ -80,18 +84,22 @@ def ingest_log(conn: Connection, job: IngestJob, database: SignalDatabase, polic
             format=log.format,
             known_at=job.known_at,
             dbc_sha256=database.sha256,
-            decoder_version=__version__,
+            decoder_version=DECODER_VERSION,
         )
         if log_file_id is None:
             return IngestReport(job.path, None, seconds=time.perf_counter() - began)
         n_impossible = 0
         for batch in decoder.batches(log):
             for message, decoded in batch.signals.items():
+                plan = database.message(message)
+                if vin_columns := [signal.column for signal in plan.signals if signal.spn == VIN_SPN]:
+                    vins.update(decoded[vin_columns[0]].drop_nulls().to_list())
+                    continue
                 frame = _possible(decoded, floor, job.known_at)
                 n_impossible += decoded.height - frame.height
                 days.update(_days(frame))
                 n_rows += telemetry.insert_signals(
-                    conn, database.message(message), frame, vehicle_id=job.vehicle_id, log_file_id=log_file_id
+                    conn, plan, frame, vehicle_id=job.vehicle_id, log_file_id=log_file_id
                 )
             found = _possible(batch.faults, floor, job.known_at).with_columns(
                 vehicle_id=pl.lit(job.vehicle_id, pl.Int32()), log_file_id=pl.lit(log_file_id, pl.Int64())
@@ -102,7 +110,11 @@ def ingest_log(conn: Connection, job: IngestJob, database: SignalDatabase, polic
         report = decoder.report
         rejected = dict(report.rejected)
         if n_impossible:
-            rejected["impossible time"] = n_impossible
+            rejected["impossible_time"] = n_impossible
+        if others := sum(
+            not vehicles.note_vin(conn, job.vehicle_id, vin, known_at=job.known_at) for vin in sorted(vins)
+        ):
+            rejected["vin_of_another_vehicle"] = others
         logs.finish(
             conn,
             log_file_id,

@@ -71,6 +71,17 @@ def _insert(conn: psycopg.Connection, given: Mapping[str, object]) -> int:
     raise StoreError(f"vehicle {given['vehicle_ref']}: expected a free vehicle number, but got {_TRIES} that are taken")
 
 
+def note_vin(conn: psycopg.Connection, vehicle_id: int, vin: str, *, known_at: datetime) -> bool:
+    """Keep the VIN a log carries where the vehicle has none yet; whether it now is the vehicle's.
+
+    A stored VIN is never written over by a log: a control unit swapped from another truck brings
+    that truck's VIN along.
+    """
+    require_instant(known_at, "known_at")
+    row = run(conn, "vehicle", "note_vin", vehicle_id=vehicle_id, vin=vin, known_at=known_at).fetchone()
+    return row is not None and bool(row[0])
+
+
 def vehicle_id(conn: psycopg.Connection, vehicle_ref: str, fleet: str | None = None) -> int:
     """The number of the vehicle with this unit number.
 

@@ -24,6 +24,17 @@ VALUES (%(vehicle_id)s, %(vin)s, %(known_at)s)
 ON CONFLICT (vehicle_id) DO UPDATE SET vin = EXCLUDED.vin, known_at = EXCLUDED.known_at
 WHERE vehicle_identity.vin <> EXCLUDED.vin;
 
+-- name: note_vin
+WITH noted AS (
+    INSERT INTO pm.vehicle_identity (vehicle_id, vin, known_at)
+    VALUES (%(vehicle_id)s, %(vin)s, %(known_at)s)
+    ON CONFLICT (vehicle_id) DO NOTHING
+    RETURNING vin
+)
+SELECT vin = %(vin)s FROM noted
+UNION ALL
+SELECT vin = %(vin)s FROM pm.vehicle_identity WHERE vehicle_id = %(vehicle_id)s;
+
 -- name: by_ref
 SELECT vehicle_id, fleet
 FROM pm.vehicle

@@ -137,7 +137,7 @@ def test_rows_before_the_floor_or_after_they_were_known_are_counted_and_left_out
     path = written(tmp_path, "a.log", coolant(NOON, 88), coolant(100, 88), coolant(future, 88))
     report = ingest_log(conn, IngestJob(path, vehicle_id, KNOWN_AT), load_dbc(DBC), Policy())
     assert report.n_rows == 1
-    assert '"impossible time": 2' in logs.fetch_log_files(conn)["rejected_json"][0]
+    assert '"impossible_time": 2' in logs.fetch_log_files(conn)["rejected_json"][0]
 
 
 def test_only_dirty_days_are_aggregated_and_a_late_file_has_its_own_row(conn, vehicle_id, committed, tmp_path):
@@ -172,3 +172,30 @@ def test_telemetry_columns_carry_their_unit(conn, committed):
     (comment,) = conn.execute(query).fetchone()
     assert "degC" in comment
     assert "110" in comment
+
+
+def vehicle_identification(seconds: int, vin: str) -> list[str]:
+    """VI (PGN 65260) as a broadcast in packets."""
+    payload = f"{vin}*".encode("ascii")
+    packets = [payload[at : at + 7].ljust(7, b"\xff") for at in range(0, len(payload), 7)]
+    control = f"20{len(payload):02X}00{len(packets):02X}FFECFE00"
+    lines = [f"({seconds}.000000) can0 1CECFF00#{control}\n"]
+    for number, packet in enumerate(packets, 1):
+        lines.append(f"({seconds}.{number:02}0000) can0 1CEBFF00#{number:02X}{packet.hex().upper()}\n")
+    return lines
+
+
+def test_a_vin_goes_into_the_identity_table_and_nowhere_else(conn, vehicle_id, tmp_path):
+    mine, other = "1PM00000000000001", "1PM00000000000002"
+    path = written(
+        tmp_path,
+        "a.log",
+        coolant(NOON, 88),
+        *vehicle_identification(NOON + 1, mine),
+        *vehicle_identification(NOON + 9, other),
+    )
+    ingest_log(conn, IngestJob(path, vehicle_id, KNOWN_AT), load_dbc(DBC), Policy())
+    stored = conn.execute("SELECT vin FROM pm.vehicle_identity").fetchall()
+    assert stored in ([(mine,)], [(other,)])
+    assert '"vin_of_another_vehicle": 1' in logs.fetch_log_files(conn)["rejected_json"][0]
+    assert telemetry.stored_messages(conn) == ("ET1",)

@@ -79,7 +79,9 @@ def test_an_empty_frame_writes_nothing(conn: psycopg.Connection) -> None:
 
 def test_a_stored_key_is_refused_ignored_or_replaced(conn: psycopg.Connection, truck: int) -> None:
     frames.insert(conn, LABEL, LABEL.frame([label(truck)]))
-    again = LABEL.frame([label(truck, state="positive", failed_at=T0), label(truck, component="brakes_air", state="censored")])
+    again = LABEL.frame(
+        [label(truck, state="positive", failed_at=T0), label(truck, component="brakes_air", state="censored")]
+    )
     with pytest.raises(DataError, match=r"table pm\.label: .*cooling"):
         frames.insert(conn, LABEL, again)
     assert everything(conn)["state"].to_list() == ["pending"]
