@@ -26,8 +26,7 @@ from pm.store import artifacts, feature_vectors
 )
 def aggregates(project: Project) -> Iterator[dg.MaterializeResult]:
     """Make the dirty vehicle days again, whatever day they are of."""
-    with project.database() as conn:
-        report = refresh_dailies(conn)
+    report = refresh_dailies(project.database_url())
     yield dg.MaterializeResult(
         "daily_signal", metadata={"vehicle_days": report.n_vehicle_days, "rows": report.n_signal_rows}
     )

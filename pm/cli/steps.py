@@ -17,7 +17,7 @@ from pm.pipelines.train import train_models
 from pm.policy import load_policy
 from pm.settings import read_settings
 from pm.store import artifacts, feature_vectors
-from pm.store.connection import open_database
+from pm.store.connection import database_url, open_database
 
 _as_of = click.option("--as-of", type=INSTANT, help="Instant of the decision.  [default: midnight UTC today]")
 _since = click.option("--since", type=INSTANT, help="First daily as-of.  [default: --as-of]")
@@ -39,13 +39,14 @@ def today(instant: datetime | None) -> datetime:
 @click.command()
 @_as_of
 @_since
+@_workers
 @json_option
-def features(as_of: datetime | None, since: datetime | None, as_json: bool) -> None:
+def features(as_of: datetime | None, since: datetime | None, workers: int, as_json: bool) -> None:
     """Refresh the daily aggregates of dirty days and build the feature vectors of each as-of."""
     settings = read_settings()
     last = today(as_of)
-    with open_database(settings) as conn:
-        daily = refresh_dailies(conn, track=bars)
+    with open_database(settings) as conn, open_executor(workers) as executor:
+        daily = refresh_dailies(database_url(settings), executor=executor, track=bars)
         report = build_features(conn, days_between(since or last, last), load_policy(settings.policy_file), track=bars)
     if as_json:
         print_json({"dailies": daily, "features": report})

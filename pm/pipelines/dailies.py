@@ -1,6 +1,7 @@
 """Telemetry and faults -> daily aggregates, for the dirty vehicle days only."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock_time
@@ -11,8 +12,8 @@ import polars as pl
 from pm.features.daily import aggregate_faults, aggregate_signals
 from pm.progress import Track, silent
 from pm.store import dailies, faults, logs, telemetry
-from pm.store.connection import Connection
-from pm.tables import DAILY_FAULT, DAILY_SIGNAL
+from pm.store.connection import connect
+from pm.tables import DAILY_SIGNAL
 
 SPAN_FRAMES: Final = 4_000_000
 """About so many frames of one vehicle are taken at once: bounds memory, however dense the logs."""
@@ -27,30 +28,38 @@ class DailiesReport:
     n_fault_rows: int
 
 
-def refresh_dailies(conn: Connection, *, track: Track = silent) -> DailiesReport:
+def refresh_dailies(url: str, *, executor: Executor | None = None, track: Track = silent) -> DailiesReport:
     """Aggregate every dirty (vehicle, day) again and clear its mark, a span of one vehicle at a time.
 
     Stopping half-way leaves the marks of what was not done, so running it again completes it.
     """
-    spans = list(_spans(logs.fetch_dirty(conn), logs.fetch_log_files(conn)))
-    messages = telemetry.stored_messages(conn)
-    n_days = n_signals = n_faults = 0
-    for vehicle_id, dirty in track(spans, "daily aggregates", len(spans)):
-        wanted = dirty["day"].implode()
-        start, end = _bounds(dirty)
-        with conn.transaction():
-            parts = [DAILY_SIGNAL.empty()]
-            for message in messages:
-                found = telemetry.fetch_signals(conn, message, vehicle_id=vehicle_id, start=start, end=end)
-                parts.append(aggregate_signals(found.filter(pl.col("time").dt.date().is_in(wanted)), message))
-            codes = faults.fetch_faults(conn, vehicle_id=vehicle_id, start=start, end=end)
-            signal_rows = pl.concat(parts)
-            fault_rows = DAILY_FAULT.check(aggregate_faults(codes.filter(pl.col("time").dt.date().is_in(wanted))))
-            dailies.replace_days(conn, dirty, signal_rows, fault_rows)
-        n_days += dirty.height
-        n_signals += signal_rows.height
-        n_faults += fault_rows.height
-    return DailiesReport(n_days, n_signals, n_faults)
+    with connect(url) as conn:
+        spans = list(_spans(logs.fetch_dirty(conn), logs.fetch_log_files(conn)))
+    arguments = [(url, vehicle_id, dirty) for vehicle_id, dirty in spans]
+    done: Iterable[DailiesReport]
+    done = map(_refresh_span, arguments) if executor is None else executor.map(_refresh_span, arguments)
+    reports = list(track(done, "daily aggregates", len(spans)))
+    return DailiesReport(
+        sum(report.n_vehicle_days for report in reports),
+        sum(report.n_signal_rows for report in reports),
+        sum(report.n_fault_rows for report in reports),
+    )
+
+
+def _refresh_span(arguments: tuple[str, int, pl.DataFrame]) -> DailiesReport:
+    url, vehicle_id, dirty = arguments
+    wanted = pl.col("time").dt.date().is_in(dirty["day"].implode())
+    start, end = _bounds(dirty)
+    with connect(url) as conn, conn.transaction():
+        parts = [DAILY_SIGNAL.empty()]
+        for message in telemetry.stored_messages(conn):
+            found = telemetry.fetch_signals(conn, message, vehicle_id=vehicle_id, start=start, end=end)
+            parts.append(aggregate_signals(found.filter(wanted), message))
+        codes = faults.fetch_faults(conn, vehicle_id=vehicle_id, start=start, end=end)
+        signal_rows = pl.concat(parts)
+        fault_rows = aggregate_faults(codes.filter(wanted))
+        dailies.replace_days(conn, dirty, signal_rows, fault_rows)
+    return DailiesReport(dirty.height, signal_rows.height, fault_rows.height)
 
 
 def _spans(dirty: pl.DataFrame, files: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:

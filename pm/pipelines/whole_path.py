@@ -80,7 +80,7 @@ def run_whole_path(
     jobs = jobs_for(conn, ((upload.path, upload.vehicle_ref, upload.uploaded_at) for upload in uploads))
     files = ingest_logs(places.url, jobs, dbc=places.dbc, policy=policy, executor=executor, track=track)
     say("daily aggregates and features")
-    dailies = refresh_dailies(conn, track=track)
+    dailies = refresh_dailies(places.url, executor=executor, track=track)
     as_ofs = daily_as_ofs(first_as_of, last_as_of)
     n_vectors = _build_missing(conn, as_ofs, policy, everything=dailies.n_vehicle_days > 0, track=track)
     say("labels")

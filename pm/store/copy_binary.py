@@ -133,7 +133,8 @@ def _fill(
 
 def _fill_cell(cell: Bytes, series: pl.Series, kind: PostgresType, sizes: Sizes) -> Mask | None:
     """Write lengths and values into `cell`; say which value bytes count, None for all."""
-    nulls = series.is_null().to_numpy()
+    # A value of fixed width has no size 0, so that the sizes tell which are null.
+    nulls = sizes == 0 if kind.wire else _nulls(series)
     cell[:, :4] = _wire_bytes(np.where(nulls, -1, sizes), ">i4")
     value = cell[:, 4:]
     if kind.wire:
@@ -172,8 +173,17 @@ def _sizes(series: pl.Series, kind: PostgresType) -> Sizes:
         payload = np.diff(ends, prepend=0) + np.where(counts > 0, _ARRAY_HEADER, _EMPTY_ARRAY)
         return np.where(series.is_null().to_numpy(), 0, payload)
     if kind.wire:
-        return np.where(series.is_null().to_numpy(), 0, np.dtype(kind.wire).itemsize)
-    return (series.str.len_bytes().cast(pl.Int64) + len(kind.prefix)).fill_null(0).to_numpy()
+        return np.where(_nulls(series), 0, np.dtype(kind.wire).itemsize)
+    ends, _ = _text(series)
+    return np.where(_nulls(series), 0, np.diff(ends) + len(kind.prefix))
+
+
+def _nulls(series: pl.Series) -> Mask:
+    """Which values are null. Most columns have none or nothing else, and asking polars costs a query."""
+    count = series.null_count()
+    if count in (0, len(series)):
+        return np.full(len(series), count > 0)
+    return series.is_null().to_numpy()
 
 
 def _widest(sizes: Sizes) -> int:
@@ -191,18 +201,28 @@ def _wire_bytes(numbers: npt.NDArray[Any], wire: str) -> Bytes:
 
 
 def _numbers(series: pl.Series, kind: PostgresType) -> npt.NDArray[Any]:
-    numbers = series.cast(pl.UInt8) if series.dtype == pl.Boolean() else series.to_physical()
-    plain = numbers.fill_null(0).to_numpy()
+    filled = series.fill_null(strategy="zero") if series.null_count() and series.dtype.is_numeric() else series
+    if series.null_count() and not series.dtype.is_numeric():
+        filled = series.to_physical().fill_null(0)
+    plain = filled.to_numpy()
+    if plain.dtype.kind == "M":
+        plain = plain.view(np.int64)
     return plain + kind.shift if kind.shift else plain
 
 
 def _text_bytes(series: pl.Series, kind: PostgresType) -> Bytes:
-    texts = series.drop_nulls()
+    texts = series.drop_nulls() if series.null_count() else series
     if kind.prefix:
         texts = kind.prefix.decode() + texts
-    array = texts.to_arrow(compat_level=pl.CompatLevel.oldest())
+    ends, content = _text(texts)
+    return content[ends[0] : ends[-1]]
+
+
+def _text(series: pl.Series) -> tuple[npt.NDArray[np.int64], Bytes]:
+    """Where each text ends in the bytes of all, led by where the first begins; and those bytes."""
+    array = series.to_arrow(compat_level=pl.CompatLevel.oldest())
     _, offsets, content = array.buffers()
     if content is None or not len(array):
-        return np.zeros(0, np.uint8)
-    ends = np.frombuffer(offsets, np.int64)
-    return np.frombuffer(content, np.uint8)[ends[array.offset] : ends[array.offset + len(array)]]
+        return np.zeros(len(array) + 1, np.int64), np.zeros(0, np.uint8)
+    ends = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
+    return ends, np.frombuffer(content, np.uint8)

@@ -140,12 +140,14 @@ def test_rows_before_the_floor_or_after_they_were_known_are_counted_and_left_out
     assert '"impossible_time": 2' in logs.fetch_log_files(conn)["rejected_json"][0]
 
 
-def test_only_dirty_days_are_aggregated_and_a_late_file_has_its_own_row(conn, vehicle_id, committed, tmp_path):
-    assert refresh_dailies(conn).n_vehicle_days == 1
-    assert refresh_dailies(conn).n_vehicle_days == 0
+def test_only_dirty_days_are_aggregated_and_a_late_file_has_its_own_row(
+    conn, database_url, vehicle_id, committed, tmp_path
+):
+    assert refresh_dailies(database_url).n_vehicle_days == 1
+    assert refresh_dailies(database_url).n_vehicle_days == 0
     late = written(tmp_path, "late.log", coolant(NOON + 60, 100), coolant(NOON + 86400, 60))
     ingest_log(conn, IngestJob(late, vehicle_id, KNOWN_AT.replace(day=20)), load_dbc(DBC), Policy())
-    assert refresh_dailies(conn).n_vehicle_days == 2
+    assert refresh_dailies(database_url).n_vehicle_days == 2
     found = dailies.fetch_daily_signals(conn).filter(pl.col("signal") == "EngCoolantTemp").sort("day", "known_at")
     assert found.select("day", "known_at", "n_values", "maximum").rows() == [
         (date(2026, 3, 2), KNOWN_AT, 2, 90.0),

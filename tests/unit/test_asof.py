@@ -41,7 +41,7 @@ def test_a_row_from_the_future_is_a_leak_that_names_how_many_and_how_late():
     assert require_known(facts(0), T0, "telemetry").height == 1
 
 
-@pytest.mark.parametrize("instant", [datetime(2026, 3, 1), datetime(2026, 3, 1, tzinfo=timezone(timedelta(hours=2)))])  # noqa: DTZ001
+@pytest.mark.parametrize("instant", [datetime(2026, 3, 1), datetime(2026, 3, 1, tzinfo=timezone(timedelta(hours=2)))])
 def test_a_decision_without_utc_is_refused(instant):
     with pytest.raises(DataError, match="as_of: expected a UTC instant"):
         known(facts(0), instant)

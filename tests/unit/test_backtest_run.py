@@ -19,7 +19,7 @@ from pm.backtest.run import BacktestResult, run_backtest
 from pm.errors import DataError
 from pm.features.featureset import Feature, FeatureSet
 from pm.models.bundle import KINDS
-from pm.policy import Backtest, Labels, Policy
+from pm.policy import Backtest, Gates, Labels, Policy
 from pm.tables import FAILURE, FEATURE_VECTOR, VEHICLE
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -83,10 +83,6 @@ def result() -> BacktestResult:
     return run_backtest(**fleet())
 
 
-def without_models(document: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in document.items() if key != "backtest_id"}
-
-
 def test_every_kind_is_measured_on_the_same_rows() -> None:
     section = result().measures["components"]["cooling"]
     counts = {
@@ -136,6 +132,20 @@ def test_the_measures_are_json_and_name_their_inputs() -> None:
     assert measures == result().measures
     assert measures["backtest_id"] == result().backtest_id
     assert len({fold["inputs_hash"] for fold in measures["folds_run"]}) == len(result().folds) == 4
+
+
+def test_a_model_is_compared_on_the_folds_it_was_trained_in() -> None:
+    n_positives = [
+        next(one.n_positives for one in fold.trained if (one.component, one.kind) == ("cooling", "gbm"))
+        for fold in result().folds
+    ]
+    assert n_positives == sorted(n_positives)
+    policy = replace(POLICY, gates=Gates(minimum_positives=n_positives[1] + 1))
+    section = run_backtest(**(fleet() | {"policy": policy})).measures["components"]["cooling"]
+    assert section["folds_used"] == [3, 4]
+    assert section["folds"][0]["kinds"]["gbm"]["figures"] == {}
+    assert "expected at least" in section["folds"][0]["kinds"]["gbm"]["reason"]
+    assert section["folds"][0]["kinds"]["base_rate"]["figures"]["brier"]["value"] > 0
 
 
 def test_same_inputs_in_any_order_same_result() -> None:
@@ -256,7 +266,8 @@ def test_the_report_shows_measures_baselines_labels_and_identity() -> None:
     assert f"{figures['pr_auc']['value']:.3f}<small>{figures['pr_auc']['low']:.3f} to" in page()
     for text in (
         "rule: base rate", "rule: fault count", "time series forest (sktime)", "PR-AUC at each cutoff", "Pending",
-        "early", "judged rows", result().backtest_id, result().policy_id, SET.feature_set_id, result().folds[0].inputs_hash,
+        "early", "judged rows", result().backtest_id, result().policy_id, SET.feature_set_id,
+        result().folds[0].inputs_hash,
     ):  # fmt: skip
         assert text in page()
 

@@ -1,0 +1,93 @@
+"""Simple rules that always stand beside the model: base rate, fault count, time since repair.
+
+What belongs here: scores a workshop could compute by hand. They find their feature by name; a
+tiny calibration (`pm.models.calibration`) turns them into probabilities.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from pm.errors import ModelError
+
+RULES: Final = ("base_rate", "fault_count", "days_since_repair")
+
+
+@dataclass(frozen=True)
+class RuleModel:
+    """log1p(feature), or 0 for the base rate; more is riskier.
+
+    A missing value takes `fill`: no fault reported counts as 0 faults, no known repair as the
+    longest time since repair that was seen in training.
+    """
+
+    column: int | None
+    fill: float = 0.0
+
+    def raw(self, features: np.ndarray) -> np.ndarray:
+        """Raw scores, shape (n,), float64; higher is riskier."""
+        if self.column is None:
+            return np.zeros(features.shape[0])
+        value = features[:, self.column].astype(np.float64)
+        return np.asarray(np.log1p(np.maximum(np.where(np.isnan(value), self.fill, value), 0.0)))
+
+    def contributions(self, features: np.ndarray) -> np.ndarray:
+        """Raw score of each row in the rule's own column, zero elsewhere; shape (n, f)."""
+        made = np.zeros(features.shape, dtype=np.float64)
+        if self.column is not None:
+            made[:, self.column] = self.raw(features)
+        return made
+
+    def as_document(self) -> dict[str, Any]:
+        """JSON-able content."""
+        return {"column": self.column, "fill": self.fill}
+
+
+def rule_feature(kind: str, component: str, names: Sequence[str]) -> str | None:
+    """The feature a rule looks at; None for the base rate.
+
+    Raises:
+        ModelError: the feature set has none of the names the rule knows.
+    """
+    if kind == "base_rate":
+        return None
+    known = {
+        "fault_count": (f"n_dtc_{component}_14d", "n_dtc_days_28d"),
+        "days_since_repair": (f"days_since_repair_{component}",),
+    }[kind]
+    for name in known:
+        if name in names:
+            return name
+    raise ModelError(f"rule {kind}, component {component}: expected one of the features {known}, but got none of them")
+
+
+def fit_rule(kind: str, component: str, names: Sequence[str], features: np.ndarray) -> RuleModel:
+    """The rule for `features` (n, f) named `names`.
+
+    The direction is part of the rule, not fitted: more faults, and a longer time since the last
+    repair, are riskier.
+    """
+    name = rule_feature(kind, component, names)
+    if name is None:
+        return RuleModel(None)
+    column = list(names).index(name)
+    known = features[:, column][~np.isnan(features[:, column])].astype(np.float64)
+    longest = float(known.max()) if kind == "days_since_repair" and known.size else 0.0
+    return RuleModel(column, max(longest, 0.0))
+
+
+def read_rule(document: Mapping[str, Any], n_features: int) -> RuleModel:
+    """A rule from its JSON content.
+
+    Raises:
+        ModelError: it is no such content, or its column is outside the features.
+    """
+    column = document.get("column")
+    fill = document.get("fill", "nothing")
+    fits = column is None or (type(column) is int and 0 <= column < n_features)
+    if not fits or not isinstance(fill, int | float) or not math.isfinite(fill):
+        raise ModelError(f"rule: expected a column below {n_features} and a fill, but got {dict(document)}")
+    return RuleModel(column, float(fill))

@@ -1,0 +1,138 @@
+"""Vectors and labels as arrays, and which rows train and which calibrate.
+
+What belongs here: the join, the split in time and the hash of what went in. It knows nothing of
+estimators.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+
+from pm.asof import latest_known, require_known
+from pm.errors import LeakageError, ModelError
+from pm.features.featureset import FeatureSet
+from pm.policy import Policy
+from pm.tables import FEATURE_VECTOR, LABEL
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Matured rows of one component, sorted by as_of and vehicle."""
+
+    vehicle: np.ndarray
+    day: np.ndarray
+    """Days since 1970-01-01, int64."""
+    features: np.ndarray
+    """Shape (n, f), float32, NaN for missing."""
+    positive: np.ndarray
+    failed_us: np.ndarray
+    """Microseconds since 1970 of the failure behind a positive row, int64; -1 elsewhere."""
+
+    def take(self, mask: np.ndarray) -> "Rows":
+        """The rows where `mask` is true."""
+        kept = (self.vehicle, self.day, self.features, self.positive, self.failed_us)
+        return Rows(*(part[mask] for part in kept))
+
+    @property
+    def n_failures(self) -> int:
+        """Distinct failures behind the positive rows."""
+        pairs = np.column_stack([self.vehicle, self.failed_us])[self.positive]
+        return int(np.unique(pairs, axis=0).shape[0])
+
+    @property
+    def n_rows(self) -> int:
+        return int(self.positive.size)
+
+    @property
+    def n_positives(self) -> int:
+        return int(self.positive.sum())
+
+    def sha256(self) -> str:
+        """Hash of features and labels, hex."""
+        digest = hashlib.sha256()
+        for part in (self.vehicle, self.day, self.features, self.positive):
+            digest.update(f"{part.dtype.str}{part.shape}".encode())
+            digest.update(np.ascontiguousarray(part).tobytes())
+        return digest.hexdigest()
+
+
+def feature_matrix(vectors: pl.DataFrame, n_features: int) -> np.ndarray:
+    """Features of a FEATURE_VECTOR frame, shape (n, n_features), float32, NaN for missing.
+
+    Raises:
+        ModelError: a row has another number of features.
+    """
+    lengths = vectors["features"].list.len()
+    wrong = sorted(set(lengths.drop_nulls().to_list()) - {n_features})
+    if wrong or lengths.null_count():
+        raise ModelError(f"feature vectors: expected {n_features} numbers a row, but got {wrong or 'none'}")
+    flat = vectors["features"].explode(empty_as_null=False, keep_nulls=False).fill_null(float("nan")).to_numpy()
+    return np.array(flat, dtype=np.float32).reshape(vectors.height, n_features)
+
+
+def labelled_rows(
+    component: str,
+    vectors: pl.DataFrame,
+    labels: pl.DataFrame,
+    *,
+    feature_set: FeatureSet,
+    policy: Policy,
+    cutoff: datetime,
+) -> Rows:
+    """Rows of `component` whose label is positive or negative and was known by `cutoff`.
+
+    Of each vehicle, one row every `policy.backtest.as_of_step_d` days.
+
+    Raises:
+        LeakageError: a label or vector is of after `cutoff`.
+        ModelError: vectors of another feature set, a label of another horizon, or no row at all.
+    """
+    mine = require_known(LABEL.check(labels).filter(pl.col("component") == component), cutoff, f"labels of {component}")
+    mine = latest_known(mine, cutoff, ["vehicle_id", "as_of", "horizon_d"])
+    mine = mine.filter(pl.col("state").is_in(["positive", "negative"]))
+    _require_same(vectors, mine, feature_set, policy)
+    joined = (
+        FEATURE_VECTOR.check(vectors)
+        .join(mine.select("vehicle_id", "as_of", "state", "failed_at"), on=["vehicle_id", "as_of"], how="inner")
+        .with_columns(day=pl.col("as_of").dt.epoch("d").cast(pl.Int64))
+        .filter(pl.col("day") % policy.backtest.as_of_step_d == 0)
+        .sort("as_of", "vehicle_id")
+    )
+    late = joined.filter(pl.col("as_of") > cutoff)
+    if late.height:
+        raise LeakageError(
+            f"training rows of {component}: expected as_of by {cutoff}, but got {late.height} later rows"
+        )
+    if not joined.height:
+        raise ModelError(f"component {component}: expected matured labels with vectors by {cutoff}, but got none")
+    return Rows(
+        joined["vehicle_id"].to_numpy().astype(np.int64),
+        joined["day"].to_numpy(),
+        feature_matrix(joined, len(feature_set.names)),
+        (joined["state"] == "positive").to_numpy(),
+        joined["failed_at"].dt.epoch("us").fill_null(-1).to_numpy(),
+    )
+
+
+def _require_same(vectors: pl.DataFrame, labels: pl.DataFrame, feature_set: FeatureSet, policy: Policy) -> None:
+    others = sorted(set(vectors["feature_set_id"].unique()) - {feature_set.feature_set_id})
+    if others:
+        raise ModelError(f"feature vectors: expected feature set {feature_set.feature_set_id}, but got {others}")
+    horizons = sorted(set(labels["horizon_d"].unique()) - {policy.horizon.days})
+    if horizons:
+        raise ModelError(f"labels: expected a horizon of {policy.horizon.days} d, but got {horizons}")
+
+
+def split_in_time(rows: Rows, policy: Policy) -> tuple[np.ndarray, np.ndarray]:
+    """Masks of the rows that train and of the rows that calibrate.
+
+    The latest `calibration_share` of the as-of days calibrate. Rows whose horizon reaches into
+    them train nothing: between the two lies one horizon.
+    """
+    days = np.unique(rows.day)
+    n_calibration = max(1, round(policy.backtest.calibration_share * days.size))
+    first = days[-n_calibration]
+    return rows.day <= first - policy.horizon.days, rows.day >= first

@@ -1,0 +1,142 @@
+"""From matured rows to a bundle, the same way for every kind of model.
+
+What belongs here: which rows fit, calibrate and set the threshold, and when there are too few.
+"""
+
+from datetime import datetime
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from pm.asof import require_instant
+from pm.errors import ModelError
+from pm.features.featureset import FeatureSet
+from pm.models.baselines import RULES, fit_rule
+from pm.models.bundle import KINDS, Bundle, Estimator
+from pm.models.calibration import Calibration, fit_calibration, logit
+from pm.models.gbm import fit_gbm
+from pm.models.panel import fit_panel
+from pm.models.rows import Rows, labelled_rows, split_in_time
+from pm.models.threshold import alert_threshold
+from pm.policy import Policy
+
+MINIMUM_FAILURES: Final = 3
+"""Distinct failures a trained model needs besides the policy's positive rows: one failure alone
+makes up to a horizon's worth of positive rows, and they all tell the same story."""
+USUAL_LOW: Final = 0.05
+USUAL_HIGH: Final = 0.95
+
+
+def fit_bundle(  # noqa: PLR0917 - the order other rooms call it in
+    kind: str,
+    component: str,
+    vectors: pl.DataFrame,
+    labels: pl.DataFrame,
+    feature_set: FeatureSet,
+    policy: Policy,
+    cutoff: datetime,
+    seed: int,
+    *,
+    n_components: int = 1,
+) -> Bundle:
+    """Train, calibrate and set the alert threshold on what was matured by `cutoff`.
+
+    `vectors` is a FEATURE_VECTOR frame, `labels` a LABEL frame with one matured row a vehicle and
+    as-of (rows of other components and states are passed over). The model learns from the earlier
+    rows, the latest `policy.backtest.calibration_share` of the as-of days calibrate it, and one
+    horizon between the two trains nothing. A simple rule has nothing to overfit and calibrates on
+    all of them. The threshold keeps the alert budget on the calibration rows; the budget is the
+    fleet's, so a component has 1/`n_components` of it.
+
+    Raises:
+        LeakageError: a label or vector is of after `cutoff`.
+        ModelError: an unknown kind, too few positives, one class only, or a feature set that the
+            kind cannot use.
+    """
+    if kind not in KINDS:
+        raise ModelError(f"expected a kind of {KINDS}, but got {kind!r}")
+    require_instant(cutoff, "cutoff")
+    rows = labelled_rows(component, vectors, labels, feature_set=feature_set, policy=policy, cutoff=cutoff)
+    train, calibrate = split_in_time(rows, policy)
+    _require_classes(kind, component, rows, rows.take(train), policy)
+    estimator = _fit(kind, component, feature_set.names, rows if kind in RULES else rows.take(train), seed)
+    calibration = _calibrate(kind, estimator, rows, calibrate, policy)
+    latest = rows.take(calibrate)
+    p = calibration.apply(estimator.raw(latest.features))
+    low, high = _usual_range(rows)
+    return Bundle(
+        component=component,
+        kind=kind,
+        feature_names=tuple(feature_set.names),
+        horizon_d=policy.horizon.days,
+        cutoff=cutoff,
+        policy_id=policy.policy_id,
+        feature_set_id=feature_set.feature_set_id,
+        seed=seed,
+        inputs_hash=rows.sha256(),
+        n_rows=rows.n_rows if kind in RULES else int(train.sum()),
+        n_positives=rows.n_positives if kind in RULES else rows.take(train).n_positives,
+        n_calibration_rows=latest.n_rows,
+        n_calibration_positives=latest.n_positives,
+        estimator=estimator,
+        calibration=calibration,
+        threshold=alert_threshold(
+            p,
+            latest.vehicle,
+            latest.day,
+            budget=policy.alerts.budget_per_100_vehicles_week / n_components,
+            step_d=policy.backtest.as_of_step_d,
+        ),
+        feature_low=low,
+        feature_high=high,
+    )
+
+
+def _require_classes(kind: str, component: str, rows: Rows, train: Rows, policy: Policy) -> None:
+    if kind == "base_rate":
+        return
+    where = f"component {component}, {kind}"
+    used = rows if kind in RULES else train
+    if not 0 < used.n_positives < used.n_rows:
+        raise ModelError(
+            f"{where}: expected matured rows of both classes, but got {used.n_positives} positive of {used.n_rows}"
+        )
+    if kind in RULES:
+        return
+    needed = policy.gates.minimum_positives
+    if train.n_positives < needed or train.n_failures < MINIMUM_FAILURES:
+        raise ModelError(
+            f"{where}: expected at least {needed} positive training rows of {MINIMUM_FAILURES} failures, "
+            f"but got {train.n_positives} rows of {train.n_failures} failures"
+        )
+
+
+def _fit(kind: str, component: str, names: tuple[str, ...], rows: Rows, seed: int) -> Estimator:
+    if kind == "gbm":
+        return fit_gbm(rows.features, rows.positive, seed)
+    if kind == "panel":
+        return fit_panel(names, rows.features, rows.positive, seed)
+    return fit_rule(kind, component, names, rows.features)
+
+
+def _calibrate(kind: str, estimator: Estimator, rows: Rows, calibrate: np.ndarray, policy: Policy) -> Calibration:
+    """For rules on all rows; a rate of 0 or 1 is drawn in by half a row."""
+    prior = (rows.n_positives + 0.5) / (rows.n_rows + 1)
+    if kind == "base_rate":
+        return Calibration("prior", 0.0, float(logit(prior)))
+    used = rows if kind in RULES else rows.take(calibrate)
+    rows_per_failure = policy.horizon.days / policy.backtest.as_of_step_d
+    return fit_calibration(estimator.raw(used.features), used.positive, prior=prior, rows_per_failure=rows_per_failure)
+
+
+def _usual_range(rows: Rows) -> tuple[tuple[float | None, ...], tuple[float | None, ...]]:
+    """5 % and 95 % of each feature over rows without failure; None where it was never known."""
+    healthy = rows.features[~rows.positive]
+    low: list[float | None] = []
+    high: list[float | None] = []
+    for column in healthy.T:
+        known = column[~np.isnan(column)].astype(np.float64)
+        low.append(float(np.quantile(known, USUAL_LOW)) if known.size else None)
+        high.append(float(np.quantile(known, USUAL_HIGH)) if known.size else None)
+    return tuple(low), tuple(high)
