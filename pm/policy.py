@@ -45,7 +45,7 @@ class Backtest:
     first_cutoff_after_d: int = 70
     step_d: int = 14
     embargo_d: int = 14
-    calibration_share: float = 0.25
+    calibration_share: float = 0.5
     as_of_step_d: int = 1
     bootstrap_samples: int = 200
     seed: int = 20260105
@@ -53,7 +53,7 @@ class Backtest:
 
 @dataclass(frozen=True)
 class Alerts:
-    budget_per_100_vehicles_week: float = 4.0
+    budget_per_100_vehicles_week: float = 10.0
     lead_days: tuple[int, ...] = (3, 7, 10)
 
 

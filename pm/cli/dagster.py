@@ -47,6 +47,7 @@ def start_dagster(settings: Settings, port: int, host: str = "127.0.0.1") -> sub
         "PM_PROJECT": str(settings.project),
         "PM_HOME": str(settings.home),
         "PM_INBOX": str(settings.inbox),
+        "PM_FIRST_DAY": settings.first_day.isoformat(),
     }
     program = str(Path(sys.executable).parent / "dagster")
     command = [program, "dev", "-m", "dagster_project.definitions", "-h", host, "-p", str(port)]

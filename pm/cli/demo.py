@@ -23,13 +23,13 @@ from pm.simulate import FleetConfig, simulate
 from pm.store import artifacts, server
 from pm.store.connection import database_url, open_database
 
-FIRST_DAY = date(2026, 1, 5)
+FIRST_DAY = date(2025, 10, 6)
 """A Monday; the demo's history is fixed so that two runs agree."""
 
 
 @click.command()
 @click.option("--vehicles", type=click.IntRange(8, 2000), default=48, show_default=True, help="Trucks to simulate.")
-@click.option("--days", type=click.IntRange(120, 730), default=182, show_default=True, help="Days to simulate.")
+@click.option("--days", type=click.IntRange(120, 730), default=273, show_default=True, help="Days to simulate.")
 @click.option("--seed", type=int, default=20260105, show_default=True, help="Same seed, same fleet.")
 @click.option(
     "--workers", type=click.IntRange(1, 64), default=os.cpu_count() or 1, show_default=True, help="Processes."

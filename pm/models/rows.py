@@ -126,13 +126,23 @@ def _require_same(vectors: pl.DataFrame, labels: pl.DataFrame, feature_set: Feat
         raise ModelError(f"labels: expected a horizon of {policy.horizon.days} d, but got {horizons}")
 
 
-def split_in_time(rows: Rows, policy: Policy) -> tuple[np.ndarray, np.ndarray]:
-    """Masks of the rows that train and of the rows that calibrate.
-
-    The latest `calibration_share` of the as-of days calibrate. Rows whose horizon reaches into
-    them train nothing: between the two lies one horizon.
-    """
+def latest_days(rows: Rows, policy: Policy) -> np.ndarray:
+    """Mask of the rows of the latest `calibration_share` of the as-of days: those that calibrate."""
     days = np.unique(rows.day)
-    n_calibration = max(1, round(policy.backtest.calibration_share * days.size))
-    first = days[-n_calibration]
-    return rows.day <= first - policy.horizon.days, rows.day >= first
+    n_days = max(1, round(policy.backtest.calibration_share * days.size))
+    return np.asarray(rows.day >= days[-n_days])
+
+
+def vehicle_groups(rows: Rows, n_groups: int, seed: int) -> np.ndarray:
+    """Group number of each row, 0 to `n_groups` - 1; all rows of a vehicle are in one group.
+
+    Vehicles are dealt out in a random order that the seed fixes, those with a positive row first, so
+    that every group gets its share of failures.
+    """
+    vehicles = np.unique(rows.vehicle)
+    fails = np.isin(vehicles, rows.vehicle[rows.positive])
+    shuffled = np.random.default_rng(seed % 2**31).permutation(vehicles.size)
+    order = shuffled[np.argsort(~fails[shuffled], kind="stable")]
+    group = np.empty(vehicles.size, dtype=np.int64)
+    group[order] = np.arange(vehicles.size) % n_groups
+    return group[np.searchsorted(vehicles, rows.vehicle)]

@@ -3,7 +3,9 @@
 What belongs here: which rows fit, calibrate and set the threshold, and when there are too few.
 """
 
+from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -17,13 +19,15 @@ from pm.models.bundle import KINDS, Bundle, Estimator
 from pm.models.calibration import Calibration, fit_calibration, logit
 from pm.models.gbm import fit_gbm
 from pm.models.panel import fit_panel
-from pm.models.rows import Rows, labelled_rows, split_in_time
+from pm.models.rows import Rows, labelled_rows, latest_days, vehicle_groups
 from pm.models.threshold import alert_threshold
 from pm.policy import Policy
 
 MINIMUM_FAILURES: Final = 3
 """Distinct failures a trained model needs besides the policy's positive rows: one failure alone
 makes up to a horizon's worth of positive rows, and they all tell the same story."""
+N_GROUPS: Final = 4
+"""Groups of vehicles for held-out scores: four more fits a trained model."""
 USUAL_LOW: Final = 0.05
 USUAL_HIGH: Final = 0.95
 
@@ -43,11 +47,14 @@ def fit_bundle(  # noqa: PLR0917 - the order other rooms call it in
     """Train, calibrate and set the alert threshold on what was matured by `cutoff`.
 
     `vectors` is a FEATURE_VECTOR frame, `labels` a LABEL frame with one matured row a vehicle and
-    as-of (rows of other components and states are passed over). The model learns from the earlier
-    rows, the latest `policy.backtest.calibration_share` of the as-of days calibrate it, and one
-    horizon between the two trains nothing. A simple rule has nothing to overfit and calibrates on
-    all of them. The threshold keeps the alert budget on the calibration rows; the budget is the
-    fleet's, so a component has 1/`n_components` of it.
+    as-of (rows of other components and states are passed over). The model learns from all of them.
+    It is calibrated on the latest `policy.backtest.calibration_share` of the as-of days with scores
+    of models that never saw the vehicle: cross-validation, then one fit on everything, as J. Platt,
+    "Probabilistic outputs for support vector machines", 1999, trains his sigmoid, here by groups of
+    vehicles. Holding the latest days out would cost a young fleet most of its history, as they and
+    a horizon before them could not train. A simple
+    rule has nothing to overfit and is calibrated on all rows. The threshold keeps the alert budget on
+    the calibration rows; the budget is the fleet's, so a component has 1/`n_components` of it.
 
     Raises:
         LeakageError: a label or vector is of after `cutoff`.
@@ -58,12 +65,12 @@ def fit_bundle(  # noqa: PLR0917 - the order other rooms call it in
         raise ModelError(f"expected a kind of {KINDS}, but got {kind!r}")
     require_instant(cutoff, "cutoff")
     rows = labelled_rows(component, vectors, labels, feature_set=feature_set, policy=policy, cutoff=cutoff)
-    train, calibrate = split_in_time(rows, policy)
-    _require_classes(kind, component, rows, rows.take(train), policy)
-    estimator = _fit(kind, component, feature_set.names, rows if kind in RULES else rows.take(train), seed)
-    calibration = _calibrate(kind, estimator, rows, calibrate, policy)
-    latest = rows.take(calibrate)
-    p = calibration.apply(estimator.raw(latest.features))
+    _require_classes(kind, component, rows, policy)
+    fit = partial(_fit, kind, component, feature_set.names, seed)
+    estimator = fit(rows)
+    judged, scores = (rows, estimator.raw(rows.features)) if kind in RULES else _held_out(fit, rows, policy, seed)
+    calibration = _calibrate(kind, rows, judged.positive, scores, policy)
+    p = calibration.apply(scores)
     low, high = _usual_range(rows)
     return Bundle(
         component=component,
@@ -75,16 +82,16 @@ def fit_bundle(  # noqa: PLR0917 - the order other rooms call it in
         feature_set_id=feature_set.feature_set_id,
         seed=seed,
         inputs_hash=rows.sha256(),
-        n_rows=rows.n_rows if kind in RULES else int(train.sum()),
-        n_positives=rows.n_positives if kind in RULES else rows.take(train).n_positives,
-        n_calibration_rows=latest.n_rows,
-        n_calibration_positives=latest.n_positives,
+        n_rows=rows.n_rows,
+        n_positives=rows.n_positives,
+        n_calibration_rows=judged.n_rows,
+        n_calibration_positives=judged.n_positives,
         estimator=estimator,
         calibration=calibration,
         threshold=alert_threshold(
             p,
-            latest.vehicle,
-            latest.day,
+            judged.vehicle,
+            judged.day,
             budget=policy.alerts.budget_per_100_vehicles_week / n_components,
             step_d=policy.backtest.as_of_step_d,
         ),
@@ -93,26 +100,23 @@ def fit_bundle(  # noqa: PLR0917 - the order other rooms call it in
     )
 
 
-def _require_classes(kind: str, component: str, rows: Rows, train: Rows, policy: Policy) -> None:
+def _require_classes(kind: str, component: str, rows: Rows, policy: Policy) -> None:
     if kind == "base_rate":
         return
     where = f"component {component}, {kind}"
-    used = rows if kind in RULES else train
-    if not 0 < used.n_positives < used.n_rows:
+    if not 0 < rows.n_positives < rows.n_rows:
         raise ModelError(
-            f"{where}: expected matured rows of both classes, but got {used.n_positives} positive of {used.n_rows}"
+            f"{where}: expected matured rows of both classes, but got {rows.n_positives} positive of {rows.n_rows}"
         )
-    if kind in RULES:
-        return
     needed = policy.gates.minimum_positives
-    if train.n_positives < needed or train.n_failures < MINIMUM_FAILURES:
+    if kind not in RULES and (rows.n_positives < needed or rows.n_failures < MINIMUM_FAILURES):
         raise ModelError(
             f"{where}: expected at least {needed} positive training rows of {MINIMUM_FAILURES} failures, "
-            f"but got {train.n_positives} rows of {train.n_failures} failures"
+            f"but got {rows.n_positives} rows of {rows.n_failures} failures"
         )
 
 
-def _fit(kind: str, component: str, names: tuple[str, ...], rows: Rows, seed: int) -> Estimator:
+def _fit(kind: str, component: str, names: tuple[str, ...], seed: int, rows: Rows) -> Estimator:
     if kind == "gbm":
         return fit_gbm(rows.features, rows.positive, seed)
     if kind == "panel":
@@ -120,14 +124,29 @@ def _fit(kind: str, component: str, names: tuple[str, ...], rows: Rows, seed: in
     return fit_rule(kind, component, names, rows.features)
 
 
-def _calibrate(kind: str, estimator: Estimator, rows: Rows, calibrate: np.ndarray, policy: Policy) -> Calibration:
-    """For rules on all rows; a rate of 0 or 1 is drawn in by half a row."""
+def _held_out(fit: Callable[[Rows], Estimator], rows: Rows, policy: Policy, seed: int) -> tuple[Rows, np.ndarray]:
+    """The latest rows, and their raw scores by models that never saw the row's vehicle.
+
+    A group whose other vehicles hold only one class scores nothing and is left out.
+    """
+    calibrate = latest_days(rows, policy)
+    group = vehicle_groups(rows, N_GROUPS, seed)
+    scores = np.full(rows.n_rows, np.nan)
+    for number in range(N_GROUPS):
+        others, mine = rows.take(group != number), calibrate & (group == number)
+        if mine.any() and 0 < others.n_positives < others.n_rows:
+            scores[mine] = fit(others).raw(rows.features[mine])
+    scored = ~np.isnan(scores)
+    return rows.take(scored), scores[scored]
+
+
+def _calibrate(kind: str, rows: Rows, positive: np.ndarray, scores: np.ndarray, policy: Policy) -> Calibration:
+    """A rate of 0 or 1 is drawn in by half a row."""
     prior = (rows.n_positives + 0.5) / (rows.n_rows + 1)
     if kind == "base_rate":
         return Calibration("prior", 0.0, float(logit(prior)))
-    used = rows if kind in RULES else rows.take(calibrate)
     rows_per_failure = policy.horizon.days / policy.backtest.as_of_step_d
-    return fit_calibration(estimator.raw(used.features), used.positive, prior=prior, rows_per_failure=rows_per_failure)
+    return fit_calibration(scores, positive, prior=prior, rows_per_failure=rows_per_failure)
 
 
 def _usual_range(rows: Rows) -> tuple[tuple[float | None, ...], tuple[float | None, ...]]:

@@ -11,7 +11,7 @@ import pytest
 from pm.errors import LeakageError, ModelError
 from pm.features.featureset import Feature, FeatureSet
 from pm.models.bundle import KINDS, Bundle
-from pm.models.rows import feature_matrix, labelled_rows, split_in_time
+from pm.models.rows import feature_matrix, labelled_rows, latest_days, vehicle_groups
 from pm.models.train import fit_bundle
 from pm.policy import Gates, Policy
 from pm.tables import FEATURE_VECTOR, LABEL
@@ -107,12 +107,35 @@ def test_usual_range_comes_from_rows_without_failure(frames: tuple[pl.DataFrame,
     assert fit("base_rate", (unknown, frames[1])).feature_low == (None,) * len(NAMES)
 
 
-def test_a_horizon_lies_between_training_and_calibration(frames: tuple[pl.DataFrame, pl.DataFrame]) -> None:
+def test_the_latest_days_calibrate(frames: tuple[pl.DataFrame, pl.DataFrame]) -> None:
     rows = labelled_rows("cooling", *frames, feature_set=SET, policy=POLICY, cutoff=CUTOFF)
-    train, calibrate = split_in_time(rows, POLICY)
-    assert np.unique(rows.day[calibrate]).size == 15  # a quarter of 60 days
-    assert rows.day[calibrate].min() - rows.day[train].max() == POLICY.horizon.days
-    assert not (train & calibrate).any()
+    calibrate = latest_days(rows, POLICY)
+    assert np.unique(rows.day[calibrate]).size == 30  # half of 60 days
+    assert rows.day[calibrate].min() > rows.day[~calibrate].max()
+
+
+def test_groups_keep_a_vehicle_together_and_share_out_the_failures(frames: tuple[pl.DataFrame, pl.DataFrame]) -> None:
+    rows = labelled_rows("cooling", *frames, feature_set=SET, policy=POLICY, cutoff=CUTOFF)
+    group = vehicle_groups(rows, 4, seed=1)
+    for vehicle in np.unique(rows.vehicle):
+        assert np.unique(group[rows.vehicle == vehicle]).size == 1
+    failing = [np.unique(rows.vehicle[rows.positive & (group == number)]).size for number in range(4)]
+    assert max(failing) - min(failing) <= 1
+    assert np.array_equal(group, vehicle_groups(rows, 4, seed=1))
+    assert not np.array_equal(group, vehicle_groups(rows, 4, seed=2))
+
+
+def test_a_memorised_vehicle_does_not_make_the_calibration_sure_of_itself(
+    frames: tuple[pl.DataFrame, pl.DataFrame],
+) -> None:
+    """A feature that only names the vehicle fits the training rows and tells nothing of others."""
+    vectors, labels = frames
+    name = pl.col("vehicle_id").hash(seed=7).mod(997).cast(pl.Float32)
+    named = vectors.with_columns(features=pl.concat_list(*[name] * len(NAMES)))
+    bundle = fit("gbm", (named, labels))
+    p = bundle.predict(feature_matrix(named, len(NAMES)))
+    rows = labelled_rows("cooling", named, labels, feature_set=SET, policy=POLICY, cutoff=CUTOFF)
+    assert p.max() < 3 * rows.positive.mean()
 
 
 def test_as_of_step_thins_the_rows(frames: tuple[pl.DataFrame, pl.DataFrame]) -> None:
