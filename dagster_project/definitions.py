@@ -5,13 +5,13 @@ import dagster as dg
 from dagster_project.assets import learning, raw
 from dagster_project.checks import frames_were_decoded, predictions_are_complete, vectors_are_complete
 from dagster_project.resources import Project
-from dagster_project.schedules import daily_job, daily_schedule, learning_job, records_job
+from dagster_project.schedules import daily_job, daily_schedule, ingest_job, learning_job, records_job
 from dagster_project.sensors import inbox_sensor
 
 defs = dg.Definitions(
     assets=dg.load_assets_from_modules([raw, learning]),
     asset_checks=[frames_were_decoded, vectors_are_complete, predictions_are_complete],
-    jobs=[daily_job, records_job, learning_job],
+    jobs=[ingest_job, daily_job, records_job, learning_job],
     schedules=[daily_schedule],
     sensors=[inbox_sensor],
     resources={"project": Project()},

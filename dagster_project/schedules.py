@@ -1,17 +1,20 @@
 """Jobs and when they run."""
 
+from datetime import UTC, timedelta
+
 import dagster as dg
 
-from dagster_project.partitions import daily
+_ingested = dg.AssetSelection.assets("raw_log", "log_file", "telemetry", "fault", "daily_signal", "daily_fault")
 
-daily_assets = dg.AssetSelection.assets(
-    "raw_log", "log_file", "telemetry", "fault", "daily_signal", "daily_fault", "feature_vector", "label", "prediction"
+ingest_job = dg.define_asset_job(
+    "ingest_job",
+    selection=_ingested,
+    description="What arrived on one day, decoded and aggregated; also while the day is still running.",
 )
 
 daily_job = dg.define_asset_job(
     "daily_job",
-    selection=daily_assets,
-    partitions_def=daily,
+    selection=_ingested | dg.AssetSelection.assets("feature_vector", "label", "prediction"),
     description="One day: decode what arrived, refresh features and labels, score the fleet.",
 )
 
@@ -27,6 +30,9 @@ learning_job = dg.define_asset_job(
     description="Backtest, then train what the backtest allows to serve.",
 )
 
-daily_schedule = dg.build_schedule_from_partitioned_job(
-    daily_job, hour_of_day=3, default_status=dg.DefaultScheduleStatus.STOPPED
-)
+
+@dg.schedule(job=daily_job, cron_schedule="0 3 * * *", execution_timezone="UTC")
+def daily_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """Every night at 03:00 UTC, the day that has just ended."""
+    day = (context.scheduled_execution_time.astimezone(UTC) - timedelta(days=1)).date().isoformat()
+    return dg.RunRequest(run_key=day, partition_key=day)

@@ -32,6 +32,8 @@ class Upload:
     uploaded_at: datetime
     path: Path
     vehicle_ref: str
+    is_listed: bool = True
+    """Whether `uploads.csv` says when it arrived."""
 
 
 def list_uploads(inbox: Path, *, seen_at: datetime) -> tuple[Upload, ...]:
@@ -46,13 +48,22 @@ def list_uploads(inbox: Path, *, seen_at: datetime) -> tuple[Upload, ...]:
         if path.is_file() and not path.name.startswith("."):
             name = path.relative_to(inbox).as_posix()
             vehicle_ref, uploaded_at = listed.get(name, (path.parent.name, seen_at))
-            found.append(Upload(uploaded_at, path, vehicle_ref))
+            found.append(Upload(uploaded_at, path, vehicle_ref, name in listed))
     return tuple(sorted(found))
 
 
 def uploads_between(uploads: Sequence[Upload], start: datetime, end: datetime) -> tuple[Upload, ...]:
     """The uploads that became known in [start, end)."""
     return tuple(upload for upload in uploads if start <= upload.uploaded_at < end)
+
+
+def placed_ns(upload: Upload) -> int:
+    """When the file was put into the inbox, nanoseconds since 1970 by the file system's change time.
+
+    Good for seeing that a file is new, as no copying tool can set it; no knowledge time all the
+    same, because moving the whole inbox changes it.
+    """
+    return upload.path.stat().st_ctime_ns
 
 
 def _manifest(inbox: Path) -> dict[str, tuple[str, datetime]]:

@@ -1,12 +1,12 @@
 """The Dagster project loads, and is wired as the design says."""
 
-import json
 from datetime import UTC, datetime
 
 import dagster as dg
 import pytest
 
 from dagster_project.definitions import defs
+from dagster_project.resources import Project
 from dagster_project.sensors import inbox_sensor
 from pm.tables import STORED
 
@@ -52,8 +52,10 @@ def test_checks_block_what_is_downstream(graph):
 
 
 def test_the_schedule_asks_for_yesterday():
-    schedule = defs.resolve_schedule_def("daily_job_schedule")
-    context = dg.build_schedule_context(scheduled_execution_time=datetime(2026, 3, 2, 3, tzinfo=UTC))
+    schedule = defs.resolve_schedule_def("daily_schedule")
+    context = dg.build_schedule_context(
+        scheduled_execution_time=datetime(2026, 3, 2, 3, tzinfo=UTC), repository_def=defs.get_repository_def()
+    )
     (request,) = schedule.evaluate_tick(context).run_requests
     assert request.partition_key == "2026-03-01"
 
@@ -71,10 +73,12 @@ def test_the_sensor_asks_once_for_each_day_on_which_files_arrived(tmp_path, monk
     assert tick(first.cursor).run_requests == []
     (log.parent / "b.log").write_text("y", encoding="utf-8")
     again = tick(first.cursor)
-    assert [request.run_key for request in again.run_requests] == [f"{datetime.now(UTC).date().isoformat()}:1"]
-    assert json.loads(again.cursor)["2026-03-01"] == 1
+    assert [request.partition_key for request in again.run_requests] == [datetime.now(UTC).date().isoformat()]
+    assert tick(again.cursor).run_requests == []
 
 
 def tick(cursor):
-    with dg.build_sensor_context(cursor=cursor, definitions=defs) as context:
+    repository = defs.get_repository_def()
+    resources = {"project": Project()}
+    with dg.build_sensor_context(cursor=cursor, repository_def=repository, resources=resources) as context:
         return inbox_sensor.evaluate_tick(context)
