@@ -32,11 +32,12 @@ def proof_line(backtest: pl.DataFrame) -> str:
     of_model = _figure(pooled, model, "alert_precision")
     if of_model["value"] is None:
         return f"The backtest could not measure how many alerts were right: {of_model['reason']}."
-    said = f"In the backtest, of 100 alerts {_hundred(of_model)} were right"
+    said = f"In the backtest, of 100 alerts by the trained model {_hundred(of_model)} were right"
     of_rule = _figure(pooled, rule, "alert_precision")
     if of_rule["value"] is None:
         return f"{said}; the simple rules raised none that could be judged."
-    return f"{said}; of the best simple rule's ({_words(rule)}) {_hundred(of_rule)}."
+    both = f"{said}, by the best simple rule ({_words(rule)}) {_hundred(of_rule)}"
+    return f"{both}. Each component is answered by the one that has earned it."
 
 
 def model_list(models: pl.DataFrame, moves: pl.DataFrame, backtest: pl.DataFrame) -> ModelList:

@@ -1,17 +1,23 @@
 """`pm dagster`: the Dagster web UI on this project's assets."""
 
+import json
 import os
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import click
 
+from pm.errors import StoreError
 from pm.settings import Settings, read_settings
 from pm.store.connection import database_url, ensure_database
 
+_MODULE = "dagster_project.definitions"
 _CONFIG = """\
 telemetry:
+  enabled: false
+nux:
   enabled: false
 storage:
   postgres:
@@ -37,10 +43,36 @@ def dagster(port: int | None, host: str) -> None:
 
 def start_dagster(settings: Settings, port: int, host: str = "127.0.0.1") -> subprocess.Popen[bytes]:
     """Start `dagster dev` (web server and daemon), runs and events kept in PostgreSQL."""
+    command = [*_program(), "dev", "-m", _MODULE, "-h", host, "-p", str(port)]
+    return subprocess.Popen(command, cwd=settings.project, env=_environment(settings))  # noqa: S603 - our own command
+
+
+def run_day(settings: Settings, day: date) -> None:
+    """Run the daily job for one day, as its schedule does, and leave the run in Dagster's storage.
+
+    Raises:
+        StoreError: the run failed; its log says why.
+    """
+    tags = json.dumps({"dagster/partition": day.isoformat()})
+    command = [*_program(), "job", "execute", "-m", _MODULE, "-j", "daily_job", "--tags", tags]
+    log = settings.home / "dagster" / "daily_job.log"
+    with log.open("wb") as output:
+        ran = subprocess.run(  # noqa: S603 - our own command
+            command, cwd=settings.project, env=_environment(settings), stdout=output, stderr=output, check=False
+        )
+    if ran.returncode:
+        raise StoreError(f"daily_job of {day}: expected the run to succeed, but it failed: see {log}")
+
+
+def _program() -> list[str]:
+    return [str(Path(sys.executable).parent / "dagster")]
+
+
+def _environment(settings: Settings) -> dict[str, str]:
     home = settings.home / "dagster"
     home.mkdir(parents=True, exist_ok=True)
     (home / "dagster.yaml").write_text(_CONFIG, encoding="utf-8")
-    environment = {
+    return {
         **os.environ,
         "DAGSTER_HOME": str(home),
         "PM_DAGSTER_URL": ensure_database(database_url(settings), "pm_dagster"),
@@ -49,6 +81,3 @@ def start_dagster(settings: Settings, port: int, host: str = "127.0.0.1") -> sub
         "PM_INBOX": str(settings.inbox),
         "PM_FIRST_DAY": settings.first_day.isoformat(),
     }
-    program = str(Path(sys.executable).parent / "dagster")
-    command = [program, "dev", "-m", "dagster_project.definitions", "-h", host, "-p", str(port)]
-    return subprocess.Popen(command, cwd=settings.project, env=environment)  # noqa: S603 - our own command

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import click
 
-from pm.cli.dagster import start_dagster
+from pm.cli.dagster import run_day, start_dagster
 from pm.cli.output import bars, midnight, print_table
 from pm.cli.rank import print_ranking
 from pm.errors import ConfigError
@@ -67,6 +67,8 @@ def demo(vehicles: int, days: int, seed: int, workers: int, serve: bool) -> None
                 track=bars,
                 say=step,
             )
+    step("the last day once more through Dagster, as its schedule runs it")
+    run_day(settings, FIRST_DAY + timedelta(days=days - 1))
     click.echo("")
     _print_report(settings, report, policy, began)
     if serve:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import polars as pl
 
@@ -45,13 +45,14 @@ def build_features(
 
 def _vectors(conn: Connection, feature_set: FeatureSet, as_ofs: Sequence[datetime], policy: Policy) -> pl.DataFrame:
     last = max(as_ofs)
+    start = (min(as_ofs) - timedelta(days=feature_set.lookback_d)).date()
     return FEATURE_VECTOR.check(
         build_vectors(
             feature_set,
             as_ofs,
             vehicles=vehicles.fetch_vehicles(conn),
-            daily_signals=dailies.fetch_daily_signals(conn, known_by=last),
-            daily_faults=dailies.fetch_daily_faults(conn, known_by=last),
+            daily_signals=dailies.fetch_daily_signals(conn, start=start, known_by=last),
+            daily_faults=dailies.fetch_daily_faults(conn, start=start, known_by=last),
             failures=known(work_orders.fetch_failures(conn), last),
             policy=policy,
         )

@@ -38,7 +38,15 @@ def test_a_command_that_prints_figures_prints_them_as_json_too():
         for name, command in every_command(group)
         if not isinstance(command, click.Group) and "--json" not in [opt for p in command.params for opt in p.opts]
     ]
-    assert sorted(without) == ["pm dagster", "pm db stop", "pm db url", "pm demo", "pm serve", "pm vehicle add"]
+    assert sorted(without) == [
+        "pm dagster",
+        "pm db start",
+        "pm db stop",
+        "pm db url",
+        "pm demo",
+        "pm serve",
+        "pm vehicle add",
+    ]
 
 
 def test_help_lists_the_commands_in_the_order_a_newcomer_needs_them(capsys):

@@ -31,14 +31,15 @@ def figure(value: float | None, low: float | None = None, high: float | None = N
 
 def test_both_figures_and_their_intervals() -> None:
     assert proof_line(pooled(figure(0.5, 0.31, 0.7), figure(0.104))) == (
-        "In the backtest, of 100 alerts 50 (95 % interval 31 to 70) were right; "
-        "of the best simple rule's (base rate) 10."
+        "In the backtest, of 100 alerts by the trained model 50 (95 % interval 31 to 70) were right, "
+        "by the best simple rule (base rate) 10. Each component is answered by the one that has earned it."
     )
 
 
 def test_a_rule_without_alerts() -> None:
     assert proof_line(pooled(figure(0.5), figure(None))) == (
-        "In the backtest, of 100 alerts 50 were right; the simple rules raised none that could be judged."
+        "In the backtest, of 100 alerts by the trained model 50 were right; "
+        "the simple rules raised none that could be judged."
     )
 
 
