@@ -9,8 +9,8 @@ import json
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock_time
 from functools import lru_cache
 from pathlib import Path
@@ -20,8 +20,8 @@ import polars as pl
 
 from pm.asof import require_instant
 from pm.canbus.dbc import SignalDatabase, load_dbc
-from pm.canbus.decode import DECODER_VERSION, LogDecoder
-from pm.canbus.logfile import open_log
+from pm.canbus.decode import DECODER_VERSION, DecodedBatch, LogDecoder
+from pm.canbus.logfile import LogFile, open_log
 from pm.errors import DataError
 from pm.policy import Policy
 from pm.progress import Track, silent
@@ -31,6 +31,12 @@ from pm.tables import FAULT
 
 VIN_SPN: Final = 237
 """J1939-71: the vehicle identification number. It goes into `vehicle_identity` and nowhere else."""
+
+
+RELATIVE_FORMATS: Final = ("candump", "candump_screen", "asc", "trc", "csv")
+"""Formats that may hold times since the log's beginning only."""
+_YEAR_US: Final = 366 * 86_400_000_000
+"""No log runs this long, and no clock that is set shows 1970."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +63,16 @@ class IngestReport:
     days: tuple[date, ...] = ()
     seconds: float = 0.0
     refused: str | None = None
+    note: str | None = None
+    """What had to be assumed."""
     exit_code: int = 0
 
 
 def ingest_log(conn: Connection, job: IngestJob, database: SignalDatabase, policy: Policy) -> IngestReport:
     """Decode one log file and commit it; a file committed before for that vehicle changes nothing.
+
+    A log with times since its beginning only, and no `job.start`, is taken to end when it became
+    known: the latest it can have been. The report's `note` says so.
 
     Raises:
         DataError: the log cannot be read or holds no frame.
@@ -69,12 +80,8 @@ def ingest_log(conn: Connection, job: IngestJob, database: SignalDatabase, polic
     """
     began = time.perf_counter()
     require_instant(job.known_at, "known_at")
-    log = open_log(job.path, start=job.start)
+    log, note = _open(job)
     decoder = LogDecoder(database, sample_period_s=policy.telemetry.sample_period_s)
-    floor = datetime.combine(policy.telemetry.floor, clock_time(), UTC)
-    n_rows = n_faults = 0
-    days: set[date] = set()
-    vins: set[str] = set()
     with conn.transaction():
         log_file_id = logs.claim(
             conn,
@@ -88,33 +95,11 @@ def ingest_log(conn: Connection, job: IngestJob, database: SignalDatabase, polic
         )
         if log_file_id is None:
             return IngestReport(job.path, None, seconds=time.perf_counter() - began)
-        n_impossible = 0
+        floor = datetime.combine(policy.telemetry.floor, clock_time(), UTC)
+        writer = _Writer(conn, database, job, log_file_id, floor)
         for batch in decoder.batches(log):
-            for message, decoded in batch.signals.items():
-                plan = database.message(message)
-                if vin_columns := [signal.column for signal in plan.signals if signal.spn == VIN_SPN]:
-                    vins.update(decoded[vin_columns[0]].drop_nulls().to_list())
-                    continue
-                frame = _possible(decoded, floor, job.known_at)
-                n_impossible += decoded.height - frame.height
-                days.update(_days(frame))
-                n_rows += telemetry.insert_signals(
-                    conn, plan, frame, vehicle_id=job.vehicle_id, log_file_id=log_file_id
-                )
-            found = _possible(batch.faults, floor, job.known_at).with_columns(
-                vehicle_id=pl.lit(job.vehicle_id, pl.Int32()), log_file_id=pl.lit(log_file_id, pl.Int64())
-            )
-            n_impossible += batch.faults.height - found.height
-            days.update(_days(found))
-            n_faults += faults.insert_faults(conn, FAULT.check(found, unique=False))
+            writer.write(batch)
         report = decoder.report
-        rejected = dict(report.rejected)
-        if n_impossible:
-            rejected["impossible_time"] = n_impossible
-        if others := sum(
-            not vehicles.note_vin(conn, job.vehicle_id, vin, known_at=job.known_at) for vin in sorted(vins)
-        ):
-            rejected["vin_of_another_vehicle"] = others
         logs.finish(
             conn,
             log_file_id,
@@ -122,19 +107,82 @@ def ingest_log(conn: Connection, job: IngestJob, database: SignalDatabase, polic
             last_at=report.last_at,
             n_frames=report.n_frames,
             n_decoded=report.n_decoded,
-            rejected_json=json.dumps(rejected, sort_keys=True),
+            rejected_json=json.dumps({**report.rejected, **writer.rejected()}, sort_keys=True),
         )
-        logs.mark_dirty(conn, job.vehicle_id, sorted(days))
+        logs.mark_dirty(conn, job.vehicle_id, sorted(writer.days))
     return IngestReport(
         job.path,
         log_file_id,
         report.n_frames,
         report.n_decoded,
-        n_rows,
-        n_faults,
-        tuple(sorted(days)),
+        writer.n_rows,
+        writer.n_faults,
+        tuple(sorted(writer.days)),
         time.perf_counter() - began,
+        note=note,
     )
+
+
+@dataclass
+class _Writer:
+    """Writes the decoded batches of one file inside the caller's transaction, and counts."""
+
+    conn: Connection
+    database: SignalDatabase
+    job: IngestJob
+    log_file_id: int
+    floor: datetime
+    n_rows: int = 0
+    n_faults: int = 0
+    n_impossible: int = 0
+    days: set[date] = field(default_factory=set)
+    vins: set[str] = field(default_factory=set)
+
+    def write(self, batch: DecodedBatch) -> None:
+        for message, decoded in batch.signals.items():
+            plan = self.database.message(message)
+            if vin_columns := [signal.column for signal in plan.signals if signal.spn == VIN_SPN]:
+                self.vins.update(decoded[vin_columns[0]].drop_nulls().to_list())
+                continue
+            self.n_rows += telemetry.insert_signals(
+                self.conn, plan, self._possible(decoded), vehicle_id=self.job.vehicle_id, log_file_id=self.log_file_id
+            )
+        found = self._possible(batch.faults).with_columns(
+            vehicle_id=pl.lit(self.job.vehicle_id, pl.Int32()), log_file_id=pl.lit(self.log_file_id, pl.Int64())
+        )
+        self.n_faults += faults.insert_faults(self.conn, FAULT.check(found, unique=False))
+
+    def rejected(self) -> dict[str, int]:
+        """Counts of what was decoded and not taken, by reason; keeps the VIN where the vehicle has none."""
+        vehicle_id, known_at = self.job.vehicle_id, self.job.known_at
+        mine = [vehicles.note_vin(self.conn, vehicle_id, vin, known_at=known_at) for vin in sorted(self.vins)]
+        counts = {"impossible_time": self.n_impossible, "vin_of_another_vehicle": mine.count(False)}
+        return {reason: count for reason, count in counts.items() if count}
+
+    def _possible(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Rows that happened after the policy's floor and not after they were known; notes their days."""
+        first, last = frame["time"].min(), frame["time"].max()
+        kept = frame
+        # Looking first: nearly always all rows stay, and a filter costs more than two numbers.
+        if isinstance(first, datetime) and isinstance(last, datetime):
+            if first < self.floor or last > self.job.known_at:
+                kept = frame.filter(pl.col("time").is_between(self.floor, self.job.known_at))
+            self.days.update(kept["time"].dt.date().unique().to_list())
+        self.n_impossible += frame.height - kept.height
+        return kept
+
+
+def _open(job: IngestJob) -> tuple[LogFile, str | None]:
+    """The log, and what had to be assumed of its times."""
+    log = open_log(job.path, start=job.start)
+    if job.start is not None or log.format not in RELATIVE_FORMATS:
+        return log, None
+    last_us = max(int(block.time_us.max()) for block in open_log(job.path).blocks())
+    if last_us >= _YEAR_US:
+        return log, None
+    start = job.known_at - timedelta(microseconds=last_us)
+    note = f"{job.path.name}: its times are relative; taken to begin at {start.isoformat()}, --start says otherwise"
+    return open_log(job.path, start=start), note
 
 
 def ingest_logs(
@@ -190,18 +238,6 @@ def file_sha256(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as reason:
         raise DataError(f"{path}: expected a readable file, but got: {reason.strerror}") from None
-
-
-def _possible(frame: pl.DataFrame, floor: datetime, known_at: datetime) -> pl.DataFrame:
-    """Rows that happened after the policy's floor and not after they were known."""
-    first, last = frame["time"].min(), frame["time"].max()
-    if isinstance(first, datetime) and isinstance(last, datetime) and floor <= first and last <= known_at:
-        return frame  # nearly always, and a filter costs more than looking
-    return frame.filter(pl.col("time").is_between(floor, known_at))
-
-
-def _days(frame: pl.DataFrame) -> list[date]:
-    return frame["time"].dt.date().unique().to_list()
 
 
 def _ingest_group(arguments: tuple[str, tuple[IngestJob, ...], tuple[Path, ...], Policy]) -> tuple[IngestReport, ...]:
