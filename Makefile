@@ -32,7 +32,7 @@ dagster: setup ## the Dagster web UI
 
 lock: ## requirements.lock from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml -q --universal --generate-hashes --no-strip-extras --no-annotate --no-header \
-		--no-emit-index-url --no-emit-find-links --extra mdf --group dev --python-version 3.11 -o requirements.lock
+		--extra mdf --group dev --python-version 3.11 -o requirements.lock
 
 clean: ## removes the environment and all caches; the data in .pm stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist

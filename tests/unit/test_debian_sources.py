@@ -19,32 +19,32 @@ def _etc_apt(tmp_path: Path, **files: str) -> Path:
 def test_one_line_entries_with_options_comments_and_other_suites(tmp_path: Path) -> None:
     text = """
 # deb http://commented.test/debian trixie main
-deb-src http://mirror.test/debian trixie main
+deb-src http://mirror.test/main-archive trixie main
 deb cdrom:[Debian 13]/ trixie main
-deb http://mirror.test/debian-security trixie-security main
-deb [arch=amd64 Signed-By=/keys/a.gpg] http://mirror.test/debian trixie main contrib # ours
+deb http://mirror.test/main-archive-security trixie-security main
+deb [arch=amd64 Signed-By=/keys/a.gpg] http://mirror.test/main-archive trixie main contrib # ours
 """
     found = debian.read_archives(_etc_apt(tmp_path, **{"sources.list": text}), "trixie")
-    assert found == (debian.Archive("http://mirror.test/debian", "trixie", "/keys/a.gpg"),)
+    assert found == (debian.Archive("http://mirror.test/main-archive", "trixie", "/keys/a.gpg"),)
 
 
 def test_deb822_stanzas_with_several_suites_and_disabled_ones(tmp_path: Path) -> None:
     text = """\
 # a comment between fields
 Types: deb deb-src
-URIs: http://mirror.test/debian
+URIs: http://mirror.test/main-archive
 Suites: bookworm bookworm-updates
 Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 
 Types: deb
 Enabled: no
-URIs: http://disabled.test/debian
+URIs: http://disabled.test/main-archive
 Suites: bookworm
 Components: main
 """
     found = debian.read_archives(_etc_apt(tmp_path, **{"debian.sources": text}), "bookworm")
-    assert [archive.uris for archive in found] == ["http://mirror.test/debian"]
+    assert [archive.uris for archive in found] == ["http://mirror.test/main-archive"]
     assert found[0].signed_by == "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
@@ -55,11 +55,11 @@ def test_other_vendors_come_last_or_not_at_all(tmp_path: Path) -> None:
             "a-search.list": "deb [signed-by=/keys/search.gpg] https://search.test/packages stable main\n",
             "docker.list": "deb [signed-by=/keys/docker.gpg] https://docker.test/linux/debian trixie stable\n",
             "pgdg.list": "deb https://pgdg.test/apt trixie-pgdg main\n",
-            "z-own.list": "deb http://mirror.test/debian trixie main\n",
+            "z-own.list": "deb http://mirror.test/main-archive trixie main\n",
         },
     )
     found = debian.read_archives(lists, "trixie")
-    assert [archive.uris for archive in found] == ["http://mirror.test/debian", "https://search.test/packages"]
+    assert [archive.uris for archive in found] == ["http://mirror.test/main-archive", "https://search.test/packages"]
 
 
 def test_an_alias_becomes_the_codename_of_the_machine(tmp_path: Path) -> None:
