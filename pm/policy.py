@@ -43,7 +43,7 @@ class Labels:
 @dataclass(frozen=True)
 class Backtest:
     first_cutoff_after_d: int = 70
-    step_d: int = 14
+    step_d: int = 21
     embargo_d: int = 14
     calibration_share: float = 0.5
     as_of_step_d: int = 1

@@ -14,7 +14,7 @@ import polars as pl
 
 from pm.asof import known
 from pm.features.featureset import BEFORE_D, Recipe
-from pm.features.quantities import COMPONENT_SPNS, CONDITION_FMIS
+from pm.features.quantities import COMPONENT_SPNS
 
 Numbers = npt.NDArray[np.float64]
 
@@ -67,10 +67,7 @@ def _count(recipe: Recipe) -> pl.Expr:
     within = pl.col("ago") <= recipe.days
     if recipe.of:
         within &= pl.col("spn").is_in(sorted(COMPONENT_SPNS[recipe.of]))
-    if recipe.kind == "condition_codes":
-        within &= pl.col("fmi").is_in(sorted(CONDITION_FMIS))
     counts = {
-        "condition_codes": within.sum(),
         "codes": within.sum(),
         "code_days": pl.col("ago").filter(within).n_unique(),
         "different_codes": pl.col("code").filter(within).n_unique(),
@@ -87,5 +84,5 @@ def _silent_is_zero(counts: Numbers, n_days_with_data: Numbers) -> Numbers:
 
 
 CODE_KINDS: Final = frozenset(
-    ("codes", "condition_codes", "code_days", "different_codes", "new_codes", "newest_code", "red_days", "amber_days")
+    ("codes", "code_days", "different_codes", "new_codes", "newest_code", "red_days", "amber_days")
 )

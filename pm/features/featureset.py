@@ -7,13 +7,13 @@ is computed is `pm.features.windows` and its neighbours.
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import chain
 from typing import Final
 
 from pm.errors import ConfigError
-from pm.features.quantities import BY_NAME, COMPONENT_QUANTITIES, COMPONENT_SPNS, COMPONENT_WORDS
+from pm.features.quantities import BY_NAME, COMPONENT_SPNS, COMPONENT_WORDS
 from pm.policy import Policy
 
 BEFORE_D: Final = 28
@@ -42,13 +42,6 @@ class Feature:
     sources: tuple[str, ...]
     """`message.signal` or the name of a table."""
     recipe: Recipe = Recipe()
-    components: tuple[str, ...] | None = None
-    """Components it tells about; None: every one, empty: none in particular."""
-    direction: int = 0
-    """+1: a higher value never lowers the risk of those components, -1: never raises it, 0: open."""
-
-    def tells_about(self, component: str) -> bool:
-        return self.components is None or component in self.components
 
 
 @dataclass(frozen=True)
@@ -89,18 +82,6 @@ class FeatureSet:
             raise ConfigError(f"feature set {self.feature_set_id}: expected one of its features, but got {name!r}")
         return self.names.index(name)
 
-    def relevant(self, component: str) -> tuple[bool, ...]:
-        """For each feature, whether a model of `component` looks at it.
-
-        A component that no feature names is new: its model looks at all of them.
-        """
-        declared = any(component in (feature.components or ()) for feature in self.features)
-        return tuple(not declared or feature.tells_about(component) for feature in self.features)
-
-    def directions(self, component: str) -> tuple[int, ...]:
-        """For each feature its direction where it names `component`, else 0."""
-        return tuple(feature.direction if component in (feature.components or ()) else 0 for feature in self.features)
-
     @cached_property
     def lookback_d(self) -> int:
         """Days of dailies before an as-of that its vectors are made from; older ones change nothing."""
@@ -110,7 +91,7 @@ class FeatureSet:
 def default_feature_set(policy: Policy) -> FeatureSet:
     """Set "truck", version 1: signals, use, trouble codes, repairs and coverage, for the shipped components."""
     groups = (_signal_features(policy.features.windows_d), _use_features(), _code_features(), _history_features())
-    return FeatureSet("truck", 1, tuple(_with_components(feature) for feature in chain.from_iterable(groups)))
+    return FeatureSet("truck", 1, tuple(chain.from_iterable(groups)))
 
 
 _TELLING: Final = {
@@ -146,8 +127,6 @@ def _signal_features(windows_d: tuple[int, ...]) -> Iterator[Feature]:
             yield _window(statistic, name, middle)
         yield _trend(name, _FORTNIGHT_D)
         yield _change(name)
-        yield _change(name, _WEEK_D)
-        yield from (_change_of(reading, name, _WEEK_D) for reading in _READING_WORDS)
         yield _against_peers(name, _WEEK_D)
     for name in _UNSTEADY:
         yield _window("std", name, middle)
@@ -155,8 +134,6 @@ def _signal_features(windows_d: tuple[int, ...]) -> Iterator[Feature]:
         yield _trend(name, BEFORE_D)
     for name in _SURROUNDINGS:
         yield _window("mean", name, middle)
-    for reading in ("low", "high"):
-        yield _change_of(reading, "oil_c", _WEEK_D)
     yield _change("oil_kpa")
     yield _excess("coolant_c", "ambient_c", middle)
 
@@ -185,21 +162,10 @@ def _trend(name: str, days: int) -> Feature:
     return Feature(f"{name}_slope_{days}d", f"{of.unit}/d", meaning, of.sources, Recipe("slope", name, days))
 
 
-def _change(name: str, days: int = RECENT_D) -> Feature:
+def _change(name: str) -> Feature:
     of = BY_NAME[name]
-    meaning = f"mean {of.meaning} of the last {days} days minus that of this truck's {BEFORE_D} days before"
-    return Feature(f"{name}_change_{days}d", of.unit, meaning, of.sources, Recipe("change", name, days))
-
-
-_READING_WORDS: Final = {"low": "daily lowest", "high": "daily highest", "ripple": "spread within a day of the"}
-
-
-def _change_of(reading: str, name: str, days: int) -> Feature:
-    of = BY_NAME[name]
-    words = f"{_READING_WORDS[reading]} {of.meaning}"
-    meaning = f"mean {words} of the last {days} days minus that of this truck's {BEFORE_D} days before"
-    kind = f"{reading}_change"
-    return Feature(f"{name}_{kind}_{days}d", of.unit, meaning, of.sources, Recipe(kind, name, days))
+    meaning = f"mean {of.meaning} of the last {RECENT_D} days minus that of this truck's {BEFORE_D} days before"
+    return Feature(f"{name}_change_{RECENT_D}d", of.unit, meaning, of.sources, Recipe("change", name, RECENT_D))
 
 
 def _against_peers(name: str, days: int) -> Feature:
@@ -239,10 +205,6 @@ def _code_features() -> Iterator[Feature]:
         for days in (RECENT_D, _FORTNIGHT_D):
             meaning = words.format(_last(days))
             yield Feature(f"n_dtc_{component}_{days}d", "1", meaning, source, Recipe("codes", component, days))
-        for days in (RECENT_D, _FORTNIGHT_D):
-            meaning = words.format(_last(days)) + ", that say a value is off, not its sensor"
-            name = f"n_dtc_condition_{component}_{days}d"
-            yield Feature(name, "1", meaning, source, Recipe("condition_codes", component, days))
         meaning = f"days with a trouble code about {COMPONENT_WORDS[component]} {_last(BEFORE_D)}"
         yield Feature(
             f"n_dtc_days_{component}_{BEFORE_D}d", "d", meaning, source, Recipe("code_days", component, BEFORE_D)
@@ -283,37 +245,12 @@ def _history_features() -> Iterator[Feature]:
     )  # fmt: skip
 
 
-_NO_ONE: Final = frozenset(
-    ("odometer_km", "engine_h", "age_a", "n_failures_365d", "n_dtc_14d", "n_dtc_days_7d", "n_dtc_days_28d",
-     "n_dtc_different_28d", "n_dtc_new_7d", "dtc_first_seen_d", "n_red_lamp_days_14d", "n_amber_lamp_days_14d")
-)  # fmt: skip
-"""They tell trucks apart, or sum over components: over dozens of failures a booster learns names by them."""
-_LEVEL_KINDS: Final = frozenset(("mean", "min", "max", "slope", "peers", "change", "low_change", "high_change"))
-CHANGE_KINDS: Final = frozenset(("change", "low_change", "high_change", "ripple_change"))
-
-
-def _with_components(feature: Feature) -> Feature:
-    """What the feature tells about, from its recipe; use, coverage and outside temperature: every component."""
-    recipe = feature.recipe
-    if feature.name in _NO_ONE:
-        return replace(feature, components=())
-    if recipe.of in COMPONENT_SPNS:
-        rising = recipe.kind in ("codes", "condition_codes", "code_days", "days_since_repair")
-        return replace(feature, components=(recipe.of,), direction=int(rising))
-    if recipe.kind in ("gain", "days_with_data") or recipe.of == "ambient_c":
-        return feature
-    quantity = recipe.of.split("-")[0]
-    close = {component: ways[quantity] for component, ways in COMPONENT_QUANTITIES.items() if quantity in ways}
-    way = next(iter(close.values()), 0) if recipe.kind in _LEVEL_KINDS else 0
-    return replace(feature, components=tuple(close), direction=way)
-
-
 _NOT_FROM_DAILIES: Final = frozenset(("given", "age", "days_since_repair", "failures", "no_trouble_found"))
 
 
 def _lookback_d(recipe: Recipe) -> int:
     if recipe.kind in _NOT_FROM_DAILIES:
         return 0
-    if recipe.kind in CHANGE_KINDS:
+    if recipe.kind == "change":
         return recipe.days + BEFORE_D
     return max(recipe.days, BEFORE_D) if recipe.kind == "new_codes" else recipe.days

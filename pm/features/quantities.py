@@ -51,20 +51,6 @@ COMPONENT_WORDS: Final = {
     "charging_starting": "the charging and starting system",
 }
 
-COMPONENT_QUANTITIES: Final[dict[str, dict[str, int]]] = {
-    "cooling": {"coolant_c": 1, "coolant_level_pct": -1, "coolant_kpa": -1, "oil_c": 1},
-    "brakes_air": {"supply_air_kpa": -1, "brake_1_kpa": -1, "brake_2_kpa": -1, "compressor_share": 1},
-    "charging_starting": {"charging_v": -1, "battery_v": -1, "battery_a": 1, "alternator_a": 1},
-}
-"""Quantities that wear of a component shows in, and the way they go: +1 up, -1 down.
-
-A leak lowers level and pressure, a blocked or slipping cooling path heats coolant and oil; worn air
-supply pumps more for less pressure; a weak battery sags at the start and takes more current."""
-
-CONDITION_FMIS: Final = frozenset({0, 1, 15, 16, 17, 18})
-"""J1939-73 failure modes "data valid, but above or below normal": the truck's condition is off. The
-others (erratic, open or shorted circuit, bad device, ...) speak of a sensor or its wiring."""
-
 COMPONENT_SPNS: Final[dict[str, frozenset[int]]] = {
     # coolant pressure, temperature, level, filter; fan clutch, estimated, requested and real fan speed
     "cooling": frozenset({109, 110, 111, 112, 647, 975, 986, 1639}),

@@ -67,29 +67,6 @@ class WindowStatistics:
         enough = (n_days >= MINIMUM_DAYS_BEFORE) & (n[:, quantity] > 0)
         return _only(enough, self.mean(quantity, days) - past[:, quantity])
 
-    def low_change(self, quantity: int, days: int) -> Numbers:
-        """Mean of the daily minima (as of a voltage while cranking) minus that of the 28 days before."""
-        return self._change_of(self._days.minimum[:, :, quantity], self._days.n[:, :, quantity] > 0, days)
-
-    def high_change(self, quantity: int, days: int) -> Numbers:
-        """Mean of the daily maxima minus that of the 28 days before."""
-        return self._change_of(self._days.maximum[:, :, quantity], self._days.n[:, :, quantity] > 0, days)
-
-    def ripple_change(self, quantity: int, days: int) -> Numbers:
-        """Mean of the standard deviations within a day minus that of the 28 days before."""
-        n = self._days.n[:, :, quantity]
-        spread = np.sqrt(self._days.m2[:, :, quantity] / np.maximum(n - 1, 1.0))
-        return self._change_of(spread, n > 1, days)
-
-    @staticmethod
-    def _change_of(reading: Numbers, there: npt.NDArray[np.bool_], days: int) -> Numbers:
-        """As `change`, of one number a day, each day with data counting the same."""
-        until = days + BEFORE_D
-        n, n_past = there[:days].sum(axis=0), there[days:until].sum(axis=0)
-        kept = np.where(there, reading, 0.0)
-        recent, past = _day_sum(kept[:days]) / np.maximum(n, 1), _day_sum(kept[days:until]) / np.maximum(n_past, 1)
-        return _only((n > 0) & (n_past >= MINIMUM_DAYS_BEFORE), recent - past)
-
     def against_peers(self, quantity: int, days: int) -> Numbers:
         """Mean of the last `days` days minus the median over trucks of the same model, at least 3."""
         own = self.mean(quantity, days)

@@ -20,7 +20,7 @@ from pm.errors import ConfigError
 from pm.features.cells import cell_versions, select_days
 from pm.features.coverage import Coverage, presence
 from pm.features.faults import CODE_KINDS, code_features
-from pm.features.featureset import BEFORE_D, CHANGE_KINDS, Feature, FeatureSet, Recipe
+from pm.features.featureset import BEFORE_D, Feature, FeatureSet, Recipe
 from pm.features.history import HISTORY_KINDS, history_features
 from pm.features.quantities import BY_NAME, COMPONENT_SPNS, Quantity
 from pm.features.statistics import WindowStatistics
@@ -31,9 +31,7 @@ from pm.tables import DAILY_FAULT, DAILY_SIGNAL, FAILURE, FEATURE_VECTOR, VEHICL
 Numbers = npt.NDArray[np.float64]
 
 _SPAN_D: Final = 28
-_SIGNAL_KINDS: Final = (
-    frozenset(("mean", "min", "max", "std", "slope", "peers", "excess", "gain", "latest")) | CHANGE_KINDS
-)
+_SIGNAL_KINDS: Final = frozenset(("mean", "min", "max", "std", "slope", "change", "peers", "excess", "gain", "latest"))
 _OWN_KINDS: Final = frozenset(("days_with_data", "age"))
 _D_PER_A: Final = 365.25
 
@@ -209,8 +207,6 @@ def _signal_values(plan: _Plan, statistics: WindowStatistics) -> Mapping[Recipe,
     compute: dict[str, Callable[..., Numbers]] = {
         "mean": statistics.mean, "std": statistics.std, "min": statistics.minimum, "max": statistics.maximum,
         "slope": statistics.slope, "change": statistics.change, "peers": statistics.against_peers,
-        "low_change": statistics.low_change, "high_change": statistics.high_change,
-        "ripple_change": statistics.ripple_change,
         "gain": statistics.gain, "latest": statistics.latest, "excess": statistics.excess,
     }  # fmt: skip
     return {

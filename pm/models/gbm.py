@@ -4,7 +4,7 @@ What belongs here: its parameters, its fit and the check of a text before LightG
 parser trusts what it is given). Calibration and files are elsewhere in this room.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -14,17 +14,16 @@ import numpy as np
 
 from pm.errors import ModelError
 
-N_TREES: Final = 100
+N_TREES: Final = 150
 MAXIMUM_TREES: Final = 5000
 PARAMETERS: Final[Mapping[str, Any]] = {
     "objective": "binary",
-    "learning_rate": 0.05,
-    "num_leaves": 6,
-    "feature_fraction": 0.5,
+    "learning_rate": 0.04,
+    "num_leaves": 8,
+    "feature_fraction": 0.4,
     "bagging_fraction": 0.7,
     "bagging_freq": 1,
     "lambda_l2": 10.0,
-    "monotone_constraints_method": "advanced",
     "deterministic": True,
     "force_row_wise": True,
     "num_threads": 1,
@@ -62,26 +61,10 @@ class GbmModel:
         return {"text": self.text}
 
 
-def fit_gbm(
-    features: np.ndarray,
-    positive: np.ndarray,
-    seed: int,
-    *,
-    relevant: Sequence[bool] | None = None,
-    directions: Sequence[int] | None = None,
-) -> GbmModel:
-    """Train on `features` (n, f) float32 with NaN for missing and `positive` (bool, n).
-
-    Only the columns that are `relevant` are split on (None: all). `directions` (f) are monotone
-    constraints: +1, the risk never falls as the column rises; -1, it never rises; 0, open.
-    """
-    if relevant is not None:
-        # A column that never varies is never split on, and the model keeps the width of the set.
-        features = np.where(np.asarray(relevant, dtype=np.bool_), features, np.float32(0))
+def fit_gbm(features: np.ndarray, positive: np.ndarray, seed: int) -> GbmModel:
+    """Train on `features` (n, f) float32 with NaN for missing and `positive` (bool, n)."""
     leaf = int(min(40, max(5, positive.size // 40)))
     parameters = {**PARAMETERS, "seed": seed % 2**31, "min_data_in_leaf": leaf}
-    if directions is not None and any(directions):
-        parameters["monotone_constraints"] = list(directions)
     names = [f"f{index}" for index in range(features.shape[1])]
     data = lightgbm.Dataset(features, positive.astype(np.float64), feature_name=names, params=parameters)
     return GbmModel(lightgbm.train(parameters, data, num_boost_round=N_TREES).model_to_string())

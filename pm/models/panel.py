@@ -19,7 +19,7 @@ import numpy as np
 from pm.errors import ModelError
 from pm.models.calibration import logit
 
-N_TREES: Final = 30
+N_TREES: Final = 50
 N_VARIABLES: Final = 8
 MINIMUM_WINDOWS: Final = 3
 PADDING: Final = 2

@@ -26,8 +26,8 @@ from pm.policy import Policy
 MINIMUM_FAILURES: Final = 3
 """Distinct failures a trained model needs besides the policy's positive rows: one failure alone
 makes up to a horizon's worth of positive rows, and they all tell the same story."""
-N_GROUPS: Final = 3
-"""Groups of vehicles for held-out scores: three more fits a trained model."""
+N_GROUPS: Final = 4
+"""Groups of vehicles for held-out scores: four more fits a trained model."""
 USUAL_LOW: Final = 0.05
 USUAL_HIGH: Final = 0.95
 
@@ -66,7 +66,7 @@ def fit_bundle(  # noqa: PLR0917 - the order other rooms call it in
     require_instant(cutoff, "cutoff")
     rows = labelled_rows(component, vectors, labels, feature_set=feature_set, policy=policy, cutoff=cutoff)
     _require_classes(kind, component, rows, policy)
-    fit = partial(_fit, kind, component, feature_set, seed)
+    fit = partial(_fit, kind, component, feature_set.names, seed)
     estimator = fit(rows)
     judged, scores = (rows, estimator.raw(rows.features)) if kind in RULES else _held_out(fit, rows, policy, seed)
     calibration = _calibrate(kind, rows, judged.positive, scores, policy)
@@ -116,18 +116,12 @@ def _require_classes(kind: str, component: str, rows: Rows, policy: Policy) -> N
         )
 
 
-def _fit(kind: str, component: str, feature_set: FeatureSet, seed: int, rows: Rows) -> Estimator:
+def _fit(kind: str, component: str, names: tuple[str, ...], seed: int, rows: Rows) -> Estimator:
     if kind == "gbm":
-        return fit_gbm(
-            rows.features,
-            rows.positive,
-            seed,
-            relevant=feature_set.relevant(component),
-            directions=feature_set.directions(component),
-        )
+        return fit_gbm(rows.features, rows.positive, seed)
     if kind == "panel":
-        return fit_panel(feature_set.names, rows.features, rows.positive, seed)
-    return fit_rule(kind, component, feature_set.names, rows.features)
+        return fit_panel(names, rows.features, rows.positive, seed)
+    return fit_rule(kind, component, names, rows.features)
 
 
 def _held_out(fit: Callable[[Rows], Estimator], rows: Rows, policy: Policy, seed: int) -> tuple[Rows, np.ndarray]:

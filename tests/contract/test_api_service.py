@@ -435,8 +435,8 @@ class TestPages:
 
     def test_the_proof_stands_above_the_table(self) -> None:
         assert (
-            "In the backtest, of 100 alerts 55 (95 % interval 40 to 70) were right; of the best simple rule&#39;s "
-            "(fault count) 21 (95 % interval 10 to 30)."
+            "In the backtest, of 100 alerts by the trained model 55 (95 % interval 40 to 70) were right, by the best "
+            "simple rule (fault count) 21 (95 % interval 10 to 30)."
         ) in page("/")
 
     def test_the_budget_of_the_week(self) -> None:
