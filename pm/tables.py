@@ -303,7 +303,7 @@ PREDICTION: Final = Table(
         Column("status", TEXT, "ok, insufficient_data, stale or fallback"),
         Column("p_failure", F64, "calibrated probability of failure within the horizon", nullable=True),
         Column("position", I32, "1 = most likely to fail, over the fleet and all components", nullable=True),
-        Column("threshold", F64, "alert threshold of the component", nullable=True),
+        Column("threshold", F64, "alert threshold of the batch", nullable=True),
         Column("alert", BOOL, "above the threshold, within the alert budget"),
         Column(
             "reasons_json",

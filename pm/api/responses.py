@@ -52,7 +52,7 @@ class PredictionOut(BaseModel):
     data_until: datetime | None = Field(description="last telemetry seen (UTC); null where there was none")
     scored_at: datetime = Field(description="when it was computed (UTC)")
     position: int | None = Field(ge=1, description="1 = most likely to fail, over the fleet and all components")
-    threshold: float | None = Field(description="alert threshold of the component, a probability")
+    threshold: float | None = Field(description="alert threshold of the batch, a probability")
     alert: bool = Field(description="at or above the threshold and within the week's alert budget")
     reasons: list[ReasonOut] = Field(description="what moved the score, strongest first")
     recommended_action: ActionOut = Field(description="what to do if it is taken seriously")

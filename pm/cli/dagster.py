@@ -55,10 +55,11 @@ def run_day(settings: Settings, day: date) -> None:
     """
     tags = json.dumps({"dagster/partition": day.isoformat()})
     command = [*_program(), "job", "execute", "-m", _MODULE, "-j", "daily_job", "--tags", tags]
-    log = settings.home / "dagster" / "daily_job.log"
+    environment = _environment(settings)
+    log = Path(environment["DAGSTER_HOME"]) / "daily_job.log"
     with log.open("wb") as output:
         ran = subprocess.run(  # noqa: S603 - our own command
-            command, cwd=settings.project, env=_environment(settings), stdout=output, stderr=output, check=False
+            command, cwd=settings.project, env=environment, stdout=output, stderr=output, check=False
         )
     if ran.returncode:
         raise StoreError(f"daily_job of {day}: expected the run to succeed, but it failed: see {log}")

@@ -113,7 +113,9 @@ def score(
         for component in components
     }
     rows = pl.concat([_rows(component, answer, batch, enough, policy) for component, answer in answers.items()])
-    ranked = _rank(rows)
+    # One threshold for the fleet, the lowest that a component's share of the budget allows: of two
+    # trucks the likelier one is never passed over. The week's budget then limits how many.
+    ranked = _rank(rows).with_columns(pl.col("threshold").min())
     earlier = PREDICTION.empty() if recent is None else recent
     n_vehicles = batch.rows.height
     alert = choose_alerts(ranked, earlier, as_of=batch.as_of, alerts=policy.alerts, n_vehicles=n_vehicles)

@@ -111,7 +111,7 @@ COMMENT ON COLUMN pm.prediction.horizon_d IS 'horizon [d]';
 COMMENT ON COLUMN pm.prediction.status IS 'ok, insufficient_data, stale or fallback';
 COMMENT ON COLUMN pm.prediction.p_failure IS 'calibrated probability of failure within the horizon';
 COMMENT ON COLUMN pm.prediction.position IS '1 = most likely to fail, over the fleet and all components';
-COMMENT ON COLUMN pm.prediction.threshold IS 'alert threshold of the component';
+COMMENT ON COLUMN pm.prediction.threshold IS 'alert threshold of the batch';
 COMMENT ON COLUMN pm.prediction.alert IS 'above the threshold, within the alert budget';
 COMMENT ON COLUMN pm.prediction.reasons_json IS 'list: feature, meaning, unit, value, usual_low, usual_high, contribution, sentence';
 COMMENT ON COLUMN pm.prediction.inputs_hash IS 'hash of the feature vector used';

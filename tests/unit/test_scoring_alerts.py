@@ -62,13 +62,19 @@ def test_no_budget_means_no_alert() -> None:
 
 def test_the_week_is_the_seven_days_that_end_with_the_batch() -> None:
     rows = history((0, 1), (1, 2), (7, 3))
-    budget = week_budget(rows, DAY_0 + timedelta(days=7), alerts=Alerts(), n_vehicles=100)
+    budget = week_budget(
+        rows, DAY_0 + timedelta(days=7), alerts=Alerts(budget_per_100_vehicles_week=4.0), n_vehicles=100
+    )
     assert (budget.n_allowed, budget.n_begun, budget.n_left) == (4, 2, 2)
 
 
 def test_the_best_placed_rows_above_the_threshold_get_the_budget() -> None:
     found = choose_alerts(
-        scores(0.5, 0.9, None, 0.39, 0.6), PREDICTION.empty(), as_of=DAY_0, alerts=Alerts(), n_vehicles=50
+        scores(0.5, 0.9, None, 0.39, 0.6),
+        PREDICTION.empty(),
+        as_of=DAY_0,
+        alerts=Alerts(budget_per_100_vehicles_week=4.0),
+        n_vehicles=50,
     )
     assert found.to_list() == [False, True, False, False, True]
 
@@ -76,19 +82,29 @@ def test_the_best_placed_rows_above_the_threshold_get_the_budget() -> None:
 def test_a_running_episode_costs_nothing_and_ends_below_the_threshold() -> None:
     recent = history((9, 1), (9, 4))
     found = choose_alerts(
-        scores(0.5, 0.9, 0.8, 0.1), recent, as_of=DAY_0 + timedelta(days=10), alerts=Alerts(), n_vehicles=75
+        scores(0.5, 0.9, 0.8, 0.1),
+        recent,
+        as_of=DAY_0 + timedelta(days=10),
+        alerts=Alerts(budget_per_100_vehicles_week=4.0),
+        n_vehicles=75,
     )
     # Allowed 3 a week, 2 begun on day 9: one is left; vehicle 1 goes on, vehicle 4 fell below.
     assert found.to_list() == [True, True, False, False]
 
 
 def test_a_score_equal_to_the_threshold_is_an_alert() -> None:
-    assert choose_alerts(scores(0.4), PREDICTION.empty(), as_of=DAY_0, alerts=Alerts(), n_vehicles=1).to_list() == [
-        True
-    ]
+    assert choose_alerts(
+        scores(0.4), PREDICTION.empty(), as_of=DAY_0, alerts=Alerts(budget_per_100_vehicles_week=4.0), n_vehicles=1
+    ).to_list() == [True]
 
 
 def test_rows_of_the_batch_itself_do_not_count_as_earlier() -> None:
     recent = history((10, 2), days=11)
-    found = choose_alerts(scores(0.5), recent, as_of=DAY_0 + timedelta(days=10), alerts=Alerts(), n_vehicles=10)
+    found = choose_alerts(
+        scores(0.5),
+        recent,
+        as_of=DAY_0 + timedelta(days=10),
+        alerts=Alerts(budget_per_100_vehicles_week=4.0),
+        n_vehicles=10,
+    )
     assert found.to_list() == [True]

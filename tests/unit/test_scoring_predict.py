@@ -281,3 +281,11 @@ def test_a_bundle_as_it_is_trained_and_stored_can_be_asked() -> None:
 def test_the_same_batch_gives_the_same_rows_in_any_order() -> None:
     given = vectors((90.0, 14.0, 0), (120.0, 14.0, 0), (None, 1.0, None))
     assert scored(given.reverse()).equals(scored(given))
+
+
+def test_of_two_trucks_the_likelier_one_is_never_passed_over() -> None:
+    models = {"cooling": Scorer("model-cooling", threshold=0.3), "brakes_air": Scorer("model-brakes", threshold=0.9)}
+    found = scored(vectors((100.0, 14.0, 0), (120.0, 14.0, 0)), models=models).sort("position")
+    assert found["threshold"].unique().to_list() == [0.3]
+    assert found["alert"].to_list() == sorted(found["alert"].to_list(), reverse=True)
+    assert found["alert"][0]
