@@ -46,7 +46,9 @@ def demo(vehicles: int, days: int, seed: int, workers: int, serve: bool) -> None
     step = _Steps(began)
     with open_executor(workers) as executor:
         step("database")
-        state = server.start(settings) if settings.database_url is None else server.status(settings)
+        if settings.database_url is None:
+            server.start(settings, say=lambda line: click.echo(f"  {line}"))
+        state = server.status(settings)
         click.echo(
             f"  {state.kind}, PostgreSQL {state.server_version}, TimescaleDB {state.timescaledb_version or 'none'}"
         )

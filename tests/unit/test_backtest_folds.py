@@ -8,13 +8,13 @@ import pytest
 
 from pm.backtest.folds import judging_labels, plan_folds, training_labels, vehicles_known
 from pm.errors import DataError
-from pm.policy import Labels, Policy
+from pm.policy import Backtest, Labels, Policy
 from pm.tables import FAILURE, VEHICLE
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 DAY = timedelta(days=1)
 AS_OFS = [START + day * DAY for day in range(120)]
-POLICY = replace(Policy(), labels=Labels(lag_d=10.0))
+POLICY = replace(Policy(), labels=Labels(lag_d=10.0), backtest=Backtest(step_d=14))
 
 
 def vehicles() -> pl.DataFrame:

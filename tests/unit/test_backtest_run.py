@@ -30,7 +30,9 @@ NAMES = tuple(f"{kind}_{days}d" for kind in ("heat_mean", "noise_mean") for days
 NAMES = (*NAMES, "n_dtc_days_28d", "days_since_repair_cooling")
 SET = FeatureSet("toy", 1, tuple(Feature(name, "", "", ()) for name in NAMES))
 POLICY = replace(
-    Policy(), labels=Labels(lag_d=8.0), backtest=Backtest(first_cutoff_after_d=80, bootstrap_samples=50, seed=5)
+    Policy(),
+    labels=Labels(lag_d=8.0),
+    backtest=Backtest(first_cutoff_after_d=80, step_d=14, bootstrap_samples=50, seed=5),
 )
 END = START + N_DAYS * DAY
 Inputs = dict[str, Any]
