@@ -41,16 +41,20 @@ dt{font-weight:600}dd{margin:0 0 .4rem}code{font-size:.85em;overflow-wrap:anywhe
 """
 
 
-def render_report(result: BacktestResult, *, title: str) -> str:
-    """The whole page as text: verdicts first, then measures and charts a component, then the method."""
+def render_report(result: BacktestResult, *, title: str, vehicle_names: Mapping[int, str] | None = None) -> str:
+    """The whole page as text: verdicts first, then measures and charts a component, then the method.
+
+    `vehicle_names` are the words for vehicles in the charts; without them a vehicle goes by its number.
+    """
     measures = result.measures
+    names = vehicle_names or {}
     parts = [
         "<header>",
         _verdicts(measures["components"]),
         f"<h1>{escape(title)}</h1>",
         _summary(result),
         "</header><main>",
-        *(_component(name, section, result) for name, section in measures["components"].items()),
+        *(_component(name, section, result, names) for name, section in measures["components"].items()),
         _pooled(result),
         _labels(result),
         _folds(result),
@@ -83,12 +87,12 @@ def _summary(result: BacktestResult) -> str:
     )
 
 
-def _component(name: str, section: Mapping[str, Any], result: BacktestResult) -> str:
+def _component(name: str, section: Mapping[str, Any], result: BacktestResult, names: Mapping[int, str]) -> str:
     model = result.kinds[0]
     horizon_d = result.measures["horizon_d"]
     charts = []
     if section["folds_used"]:
-        alerts, hidden = alerts_chart(name, result.scores, model, result.measures["step_d"])
+        alerts, hidden = alerts_chart(name, result.scores, model, result.measures["step_d"], names)
         more = f" ({hidden} more trucks are not shown)" if hidden else ""
         charts = [
             '<div class="charts">',

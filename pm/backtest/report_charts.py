@@ -97,17 +97,23 @@ def fold_chart(component: str, folds: Sequence[Mapping[str, Any]], kinds: Sequen
     )
 
 
-def alerts_chart(component: str, scores: pl.DataFrame, model: str, step_d: int) -> tuple[str, int]:
-    """The model's alert episodes and the failures of each truck, and how many trucks are not shown."""
+def alerts_chart(
+    component: str, scores: pl.DataFrame, model: str, step_d: int, names: Mapping[int, str]
+) -> tuple[str, int]:
+    """The model's alert episodes and the failures of each truck, and how many trucks are not shown.
+
+    `names` has the word for a vehicle; one that is not in it goes by its number.
+    """
     mine = scores.filter(pl.col("component") == component, pl.col("kind") == model)
     episodes = alert_episodes(mine, step_d)
     failures = failures_seen(mine, episodes)
+    lane_of = {vehicle: names.get(vehicle, f"vehicle {vehicle}") for vehicle in mine["vehicle_id"].unique().to_list()}
     if mine.is_empty() or (episodes.is_empty() and failures.is_empty()):
         return "", 0
     trucks = sorted({*episodes["vehicle_id"].to_list(), *failures["vehicle_id"].to_list()})
-    events = [_episode_event(row, step_d) for row in episodes.iter_rows(named=True)]
-    events += [_failure_event(row) for row in failures.iter_rows(named=True)]
-    lanes = [_lane(vehicle) for vehicle in trucks[:MAXIMUM_LANES]]
+    events = [_episode_event(row, lane_of[row["vehicle_id"]], step_d) for row in episodes.iter_rows(named=True)]
+    events += [_failure_event(row, lane_of[row["vehicle_id"]]) for row in failures.iter_rows(named=True)]
+    lanes = [lane_of[vehicle] for vehicle in trucks[:MAXIMUM_LANES]]
     chart = timeline_chart(
         events,
         lanes,
@@ -127,25 +133,21 @@ _LEGEND: Final[tuple[tuple[Mark, str], ...]] = (
 )
 
 
-def _episode_event(row: Mapping[str, Any], step_d: int) -> Event:
+def _episode_event(row: Mapping[str, Any], lane: str, step_d: int) -> Event:
     kind: Mark = "open" if row["hit"] is None else ("good" if row["hit"] else "bad")
     said = {
         "open": "not judged yet",
         "good": f"failed {row['lead_d'] or 0:.1f} days later",
         "bad": "no failure in time",
     }
-    label = f"{_lane(row['vehicle_id'])}: alert {row['started_at'].date()} to {row['last_at'].date()}, {said[kind]}"
-    return Event(_lane(row["vehicle_id"]), _day(row["started_at"]), _day(row["last_at"]) + step_d, kind, label)
+    label = f"{lane}: alert {row['started_at'].date()} to {row['last_at'].date()}, {said[kind]}"
+    return Event(lane, _day(row["started_at"]), _day(row["last_at"]) + step_d, kind, label)
 
 
-def _failure_event(row: Mapping[str, Any]) -> Event:
+def _failure_event(row: Mapping[str, Any], lane: str) -> Event:
     warned = "missed" if row["lead_d"] is None else f"warned of {row['lead_d']:.1f} days before"
-    label = f"{_lane(row['vehicle_id'])}: failure {row['failed_at'].date()}, {warned}"
-    return Event(_lane(row["vehicle_id"]), _day(row["failed_at"]), _day(row["failed_at"]), "tick", label)
-
-
-def _lane(vehicle_id: int) -> str:
-    return f"vehicle {vehicle_id}"
+    label = f"{lane}: failure {row['failed_at'].date()}, {warned}"
+    return Event(lane, _day(row["failed_at"]), _day(row["failed_at"]), "tick", label)
 
 
 def _day(instant: datetime) -> float:

@@ -12,9 +12,10 @@ from pm.backtest.report import render_report
 from pm.backtest.run import run_backtest
 from pm.features.featureset import default_feature_set
 from pm.labels.failures import FailureRules
+from pm.pipelines.numbering import number_vehicles
 from pm.policy import Policy
 from pm.progress import Track, silent
-from pm.store import artifacts, feature_vectors, registry, vehicles, work_orders
+from pm.store import artifacts, feature_vectors, registry, work_orders
 from pm.store.connection import Connection
 from pm.tables import BACKTEST
 
@@ -46,11 +47,13 @@ def backtest_models(
         DataError: there are no vectors, or too little history for one cutoff.
     """
     feature_set = default_feature_set(policy)
+    fleet = number_vehicles(conn)
+    vectors = feature_vectors.fetch_vectors(conn, feature_set.feature_set_id, until=known_until)
     result = run_backtest(
-        vectors=feature_vectors.fetch_vectors(conn, feature_set.feature_set_id, until=known_until),
+        vectors=fleet.renumber(vectors),
         feature_set=feature_set,
-        vehicles=vehicles.fetch_vehicles(conn),
-        failures=known(work_orders.fetch_failures(conn), known_until),
+        vehicles=fleet.vehicles,
+        failures=fleet.renumber(known(work_orders.fetch_failures(conn), known_until)),
         components=rules.components,
         policy=policy,
         known_until=known_until,
@@ -58,7 +61,7 @@ def backtest_models(
         track=track,
         executor=executor,
     )
-    page = render_report(result, title="Backtest of the fleet's failure predictions")
+    page = render_report(result, title="Backtest of the fleet's failure predictions", vehicle_names=fleet.names)
     report_sha256 = artifacts.put(artifact_folder, page.encode())
     row = {
         "backtest_id": result.backtest_id,

@@ -19,9 +19,10 @@ from pm.lifecycle.gates import Decision, decide
 from pm.lifecycle.stages import promotion
 from pm.models.bundle import Bundle
 from pm.models.train import fit_bundle
+from pm.pipelines.numbering import Numbering, number_vehicles
 from pm.policy import Policy
 from pm.progress import Track, silent
-from pm.store import artifacts, feature_vectors, registry, vehicles, work_orders
+from pm.store import artifacts, feature_vectors, registry, work_orders
 from pm.store.connection import Connection
 from pm.tables import MODEL_VERSION
 
@@ -69,8 +70,9 @@ def train_models(
         raise DataError("expected a backtest to decide which kind serves, but got none: run `pm backtest` first")
     measures: Mapping[str, Any] = json.loads(backtest["measures_json"])
     feature_set = default_feature_set(policy)
-    vectors = feature_vectors.fetch_vectors(conn, feature_set.feature_set_id, until=cutoff)
-    labels = _matured_labels(conn, vectors, rules, policy, cutoff)
+    fleet = number_vehicles(conn)
+    vectors = fleet.renumber(feature_vectors.fetch_vectors(conn, feature_set.feature_set_id, until=cutoff))
+    labels = _matured_labels(conn, fleet, vectors, rules, policy, cutoff=cutoff)
     task = _Task(conn, vectors, labels, feature_set, policy, cutoff, artifact_folder, created_at)
     made = [
         _train_component(task, component, decide(measures, component, policy), measures)
@@ -107,13 +109,19 @@ class _Task:
 
 
 def _matured_labels(
-    conn: Connection, vectors: pl.DataFrame, rules: FailureRules, policy: Policy, cutoff: datetime
+    conn: Connection,
+    fleet: Numbering,
+    vectors: pl.DataFrame,
+    rules: FailureRules,
+    policy: Policy,
+    *,
+    cutoff: datetime,
 ) -> pl.DataFrame:
-    failures = known(work_orders.fetch_failures(conn), cutoff)
+    failures = fleet.renumber(known(work_orders.fetch_failures(conn), cutoff))
     lag = estimate_lag_d(failures, cutoff, policy)
     rows = label_rows(
         vectors["as_of"].unique().sort().to_list(),
-        vehicles=vehicles.fetch_vehicles(conn),
+        vehicles=fleet.vehicles,
         failures=failures,
         components=rules.components,
         known_at=cutoff,
