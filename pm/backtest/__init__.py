@@ -1,0 +1,1 @@
+"""Replaying history with only what was known then: folds, measures, comparison, report."""
