@@ -28,7 +28,7 @@ class Settings:
     dagster_port: int = 3000
     inbox_folder: Path | None = None
     """`PM_INBOX`; None: `inbox` below `home`."""
-    first_day: date = date(2026, 1, 5)
+    first_day: date = date(2025, 10, 6)
     """`PM_FIRST_DAY`: the first daily partition."""
 
     @property
@@ -70,7 +70,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         api_host=given.get("PM_API_HOST") or "127.0.0.1",
         api_port=_port(given, "PM_API_PORT", 8080),
         dagster_port=_port(given, "PM_DAGSTER_PORT", 3000),
-        first_day=_day(given, "PM_FIRST_DAY", date(2026, 1, 5)),
+        first_day=_day(given, "PM_FIRST_DAY", date(2025, 10, 6)),
         inbox_folder=Path(given["PM_INBOX"]).resolve() if given.get("PM_INBOX") else None,
     )
 

@@ -90,16 +90,16 @@ class _Steps:
 
 
 def _demo_settings(settings: Settings, vehicles: int, days: int, seed: int) -> Settings:
-    """The demo's inbox stands below home; one home holds one fleet, or two fleets' trucks would mix."""
+    """The demo's fleet is the inbox's content; one home holds one fleet, or two fleets' trucks would mix."""
     wanted = f"{vehicles} trucks, {days} days, seed {seed}"
-    marker = settings.home / "demo" / "fleet.txt"
-    marker.parent.mkdir(parents=True, exist_ok=True)
+    marker = settings.home / "demo.txt"
+    settings.home.mkdir(parents=True, exist_ok=True)
     if marker.is_file() and (there := marker.read_text(encoding="utf-8")) != wanted:
         raise ConfigError(
-            f"{marker.parent}: expected a demo of {wanted}, but got one of {there}: set PM_HOME elsewhere"
+            f"{settings.home}: expected a demo of {wanted}, but got one of {there}: set PM_HOME elsewhere"
         )
     marker.write_text(wanted, encoding="utf-8")
-    return dataclasses.replace(settings, inbox_folder=marker.parent / "fleet", first_day=FIRST_DAY)
+    return dataclasses.replace(settings, first_day=FIRST_DAY)
 
 
 def _print_report(settings: Settings, report: WholePathReport, policy: Policy, began: float) -> None:
@@ -112,6 +112,8 @@ def _print_report(settings: Settings, report: WholePathReport, policy: Policy, b
     click.echo(
         f"Done in {time.monotonic() - began:.0f} s; horizon {policy.horizon.days} days, policy {policy.policy_id}."
     )
+    if settings.database_url is None:
+        click.echo("The database keeps running; `.venv/bin/pm db stop` stops it.")
 
 
 def _serve(settings: Settings) -> None:
