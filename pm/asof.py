@@ -6,7 +6,7 @@ and every computation that is handed rows may insist with `require_known`.
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import polars as pl
 
@@ -22,6 +22,16 @@ def require_instant(instant: datetime, name: str) -> datetime:
     if instant.utcoffset() != timedelta(0):
         raise DataError(f"{name}: expected a UTC instant, but got {instant.isoformat()}")
     return instant
+
+
+def midnight(day: date) -> datetime:
+    """Start of a UTC day: the daily batch decides at it."""
+    return datetime.combine(day, time(), UTC)
+
+
+def daily_as_ofs(first: datetime, last: datetime) -> list[datetime]:
+    """Daily instants from `first` to `last`, both included."""
+    return [first + timedelta(days=number) for number in range((last - first).days + 1)]
 
 
 def known(frame: pl.DataFrame, as_of: datetime) -> pl.DataFrame:

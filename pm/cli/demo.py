@@ -10,8 +10,9 @@ from datetime import UTC, date, datetime, timedelta
 
 import click
 
+from pm.asof import midnight
 from pm.cli.dagster import run_day, start_dagster
-from pm.cli.output import bars, midnight, print_table
+from pm.cli.output import bars, print_table
 from pm.cli.rank import print_ranking
 from pm.errors import ConfigError
 from pm.labels.failures import load_rules

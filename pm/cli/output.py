@@ -5,7 +5,6 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime
-from datetime import time as clock_time
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -82,8 +81,3 @@ class Instant(click.ParamType[datetime]):
 
 
 INSTANT = Instant()
-
-
-def midnight(day: date) -> datetime:
-    """Start of a UTC day."""
-    return datetime.combine(day, clock_time(), UTC)

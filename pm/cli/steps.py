@@ -1,10 +1,11 @@
 """`pm features | labels | backtest | train | score`: one step of the path each, by hand."""
 
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import click
 
+from pm.asof import daily_as_ofs
 from pm.cli.output import INSTANT, bars, json_option, print_json, print_table
 from pm.labels.failures import load_rules
 from pm.pipelines.backtest import backtest_models
@@ -26,11 +27,6 @@ _workers = click.option(
 )
 
 
-def days_between(first: datetime, last: datetime) -> list[datetime]:
-    """Daily as-ofs from `first` to `last`, both included."""
-    return [first + timedelta(days=number) for number in range((last - first).days + 1)]
-
-
 def today(instant: datetime | None) -> datetime:
     """The given instant, or midnight UTC of this day."""
     return instant or datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -47,7 +43,7 @@ def features(as_of: datetime | None, since: datetime | None, workers: int, as_js
     last = today(as_of)
     with open_database(settings) as conn, open_executor(workers) as executor:
         daily = refresh_dailies(database_url(settings), executor=executor, track=bars)
-        report = build_features(conn, days_between(since or last, last), load_policy(settings.policy_file), track=bars)
+        report = build_features(conn, daily_as_ofs(since or last, last), load_policy(settings.policy_file), track=bars)
     if as_json:
         print_json({"dailies": daily, "features": report})
         return

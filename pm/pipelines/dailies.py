@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from datetime import time as clock_time
+from datetime import date, datetime, timedelta
 from typing import Final
 
 import polars as pl
 
+from pm.asof import midnight
 from pm.features.daily import aggregate_faults, aggregate_signals
 from pm.progress import Track, silent
 from pm.store import dailies, faults, logs, telemetry
@@ -75,8 +75,3 @@ def _spans(dirty: pl.DataFrame, files: pl.DataFrame) -> Iterator[tuple[int, pl.D
 def _bounds(dirty: pl.DataFrame) -> tuple[datetime, datetime]:
     days: list[date] = dirty["day"].sort().to_list()
     return midnight(days[0]), midnight(days[-1] + timedelta(days=1))
-
-
-def midnight(day: date) -> datetime:
-    """Start of a UTC day."""
-    return datetime.combine(day, clock_time(), UTC)

@@ -10,15 +10,14 @@ import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
-from datetime import time as clock_time
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
-from pm.asof import require_instant
+from pm.asof import midnight, require_instant
 from pm.canbus.dbc import SignalDatabase, load_dbc
 from pm.canbus.decode import DECODER_VERSION, DecodedBatch, LogDecoder
 from pm.canbus.logfile import LogFile, open_log
@@ -95,7 +94,7 @@ def ingest_log(conn: Connection, job: IngestJob, database: SignalDatabase, polic
         )
         if log_file_id is None:
             return IngestReport(job.path, None, seconds=time.perf_counter() - began)
-        floor = datetime.combine(policy.telemetry.floor, clock_time(), UTC)
+        floor = midnight(policy.telemetry.floor)
         writer = _Writer(conn, database, job, log_file_id, floor)
         for batch in decoder.batches(log):
             writer.write(batch)
@@ -176,6 +175,9 @@ def _open(job: IngestJob) -> tuple[LogFile, str | None]:
     """The log, and what had to be assumed of its times."""
     log = open_log(job.path, start=job.start)
     if job.start is not None or log.format not in RELATIVE_FORMATS:
+        return log, None
+    # The first block nearly always tells; only a log that may be relative is read to its end.
+    if int(next(open_log(job.path).blocks()).time_us.max()) >= _YEAR_US:
         return log, None
     last_us = max(int(block.time_us.max()) for block in open_log(job.path).blocks())
     if last_us >= _YEAR_US:

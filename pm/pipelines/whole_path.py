@@ -7,9 +7,10 @@ idempotent, so a second call reuses what is there and a call after a crash compl
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
+from pm.asof import daily_as_ofs
 from pm.features.featureset import default_feature_set
 from pm.labels.failures import FailureRules
 from pm.pipelines.backtest import BacktestReport, backtest_models
@@ -97,11 +98,6 @@ def run_whole_path(
     say("scoring the fleet")
     score = score_fleet(conn, last_as_of, policy, artifact_folder=places.artifacts, scored_at=now)
     return WholePathReport(files, dailies, n_vectors, labels, backtest, train, score)
-
-
-def daily_as_ofs(first: datetime, last: datetime) -> list[datetime]:
-    """Daily instants from `first` to `last`, both included."""
-    return [first + timedelta(days=number) for number in range((last - first).days + 1)]
 
 
 def _build_missing(
