@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from pm.canbus.dbc import MessagePlan, SignalDatabase
 from pm.canbus.extract import UNKNOWN_MULTIPLEXER, Payloads
 from pm.canbus.faults import DTC_BYTES, LAMP_BYTES, OLD_CONVERSION, SHORT_DM1, CodeRows, codes_of_message, fault_rows
+from pm.canbus.formats.block import CLASSIC_BYTES, I64, FrameBlock
 from pm.canbus.j1939 import PGN_DM1
 from pm.canbus.logfile import LogFile
-from pm.canbus.logfile_block import CLASSIC_BYTES, I64, FrameBlock
 from pm.canbus.series import NO_MESSAGE, TRANSPORT_CONTROL, TRANSPORT_DATA, SeriesTable
 from pm.canbus.staging import Rows, joined, sampled
 from pm.canbus.transport import Message, Reassembler

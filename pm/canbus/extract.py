@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pm.canbus.dbc import MessagePlan, SignalPlan
-from pm.canbus.logfile_block import U8, U64, widened
+from pm.canbus.formats.block import U8, U64, widened
 from pm.canbus.masks import NOT_AVAILABLE, TABLE_BITS, code_reasons, has_codes, wide_reasons
 
 F64 = NDArray[np.float64]

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from pm.canbus.logfile_block import I64, U8
+from pm.canbus.formats.block import I64, U8
 from pm.schema import UTC_INSTANT
 
 I16 = NDArray[np.int16]

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal
 
 from pm.asof import require_instant
-from pm.canbus.logfile_block import FrameBlock, Source
-from pm.canbus.logfile_candump import candump_blocks
-from pm.canbus.logfile_line import read_line
-from pm.canbus.logfile_mdf import mdf_blocks
-from pm.canbus.logfile_python_can import python_can_blocks
+from pm.canbus.formats.block import FrameBlock, Source
+from pm.canbus.formats.candump import candump_blocks
+from pm.canbus.formats.line import read_line
+from pm.canbus.formats.mdf import mdf_blocks
+from pm.canbus.formats.python_can import python_can_blocks
 from pm.errors import DataError, PmError
 
 LogFormat = Literal["candump", "candump_screen", "asc", "blf", "trc", "csv", "mf4"]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pm.canbus.dbc import SignalPlan
-from pm.canbus.logfile_block import U64
+from pm.canbus.formats.block import U64
 
 RESERVED: Final = "reserved"
 ERROR: Final = "error"

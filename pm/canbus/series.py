@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pm.canbus.dbc import SignalDatabase
+from pm.canbus.formats.block import I64, FrameBlock
 from pm.canbus.j1939 import FIRST_PDU2_FORMAT, GLOBAL_ADDRESS, NO_ADDRESS, PGN_DM1, PGN_TP_CM, PGN_TP_DT, pgn_of_id
-from pm.canbus.logfile_block import I64, FrameBlock
 
 NO_MESSAGE: Final = -1
 TRANSPORT_CONTROL: Final = -2

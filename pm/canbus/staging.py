@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pm.canbus.logfile_block import CLASSIC_BYTES, I64, U8
+from pm.canbus.formats.block import CLASSIC_BYTES, I64, U8
 
 I32 = NDArray[np.int32]
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from pm.canbus.dbc import MessagePlan, SignalPlan
 from pm.canbus.extract import Payloads
-from pm.canbus.logfile_block import Source, merged
-from pm.canbus.logfile_candump import candump_blocks
-from pm.canbus.logfile_line import read_line
+from pm.canbus.formats.block import Source, merged
+from pm.canbus.formats.candump import candump_blocks
+from pm.canbus.formats.line import read_line
 
 PAYLOAD_BYTES = 16
 

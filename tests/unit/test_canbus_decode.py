@@ -6,9 +6,9 @@ import polars as pl
 import pytest
 
 from pm.canbus import decode as decode_module
-from pm.canbus import logfile_candump
 from pm.canbus.dbc import SignalDatabase, load_dbc
 from pm.canbus.decode import DecodedBatch, LogDecoder
+from pm.canbus.formats import candump as logfile_candump
 from pm.canbus.logfile import open_log
 
 DATABASE = load_dbc([Path(__file__).resolve().parents[2] / "dbc" / "j1939_open_subset.dbc"])

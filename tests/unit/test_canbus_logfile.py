@@ -9,9 +9,9 @@ import pytest
 from can import Message
 from can.io import ASCWriter, BLFWriter
 
+from pm.canbus.formats.block import FrameBlock, Source, merged
+from pm.canbus.formats.python_can import _asc_start
 from pm.canbus.logfile import LogFile, open_log
-from pm.canbus.logfile_block import FrameBlock, Source, merged
-from pm.canbus.logfile_python_can import _asc_start
 from pm.errors import DataError
 
 LINES = (

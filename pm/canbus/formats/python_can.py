@@ -16,7 +16,7 @@ from can.io.blf import BLFReader
 from can.io.csv import CSVReader
 from can.io.trc import TRCReader
 
-from pm.canbus.logfile_block import (
+from pm.canbus.formats.block import (
     BLOCK_FRAMES,
     ERROR_FRAME,
     MALFORMED_LINE,

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from pm.canbus.logfile_block import (
+from pm.canbus.formats.block import (
     BLOCK_FRAMES,
     ERROR_FRAME,
     I64,
@@ -28,7 +28,7 @@ from pm.canbus.logfile_block import (
     merged,
     widened,
 )
-from pm.canbus.logfile_mdf_check import check_whole
+from pm.canbus.formats.mdf_check import check_whole
 from pm.errors import ConfigError
 
 _DATA_FRAME: Final = "CAN_DataFrame"

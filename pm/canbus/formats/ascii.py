@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from pm.canbus.logfile_block import U8, U64
+from pm.canbus.formats.block import U8, U64
 
 _U = np.uint64
 _ONES: Final = _U(0x0101010101010101)

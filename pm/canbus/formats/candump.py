@@ -3,7 +3,7 @@
 What belongs here: reading many lines at once. Lines of one layout (same width of the time, same
 channel, same width of the identifier) differ only in digits at known places, so one pass of array
 arithmetic reads them all; the next line that does not fit gives the next layout. Lines without a
-layout (CAN FD, remote frames, garbage) are read one by one by `pm.canbus.logfile_line`.
+layout (CAN FD, remote frames, garbage) are read one by one by `pm.canbus.formats.line`.
 """
 
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ from typing import BinaryIO, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pm.canbus.logfile_ascii import words_at_every_byte
-from pm.canbus.logfile_block import (
+from pm.canbus.formats.ascii import words_at_every_byte
+from pm.canbus.formats.block import (
     CLASSIC_BYTES,
     ERROR_FRAME,
     I64,
@@ -26,8 +26,8 @@ from pm.canbus.logfile_block import (
     Source,
     widened,
 )
-from pm.canbus.logfile_layout import Layout, find_layout, read_columns
-from pm.canbus.logfile_line import (
+from pm.canbus.formats.layout import Layout, find_layout, read_columns
+from pm.canbus.formats.line import (
     ERROR_FLAG,
     LARGEST_EXTENDED,
     LARGEST_STANDARD,

@@ -1,7 +1,7 @@
 """One line of candump text.
 
 What belongs here: what a line of `candump -L` or of candump's screen output may look like, and its
-slow, exact reading. `pm.canbus.logfile_candump` reads whole blocks of lines of one layout at once
+slow, exact reading. `pm.canbus.formats.candump` reads whole blocks of lines of one layout at once
 and comes here for the layout and for the lines that have none.
 """
 
@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from pm.canbus.logfile_block import ERROR_FRAME, MALFORMED_LINE, MAXIMUM_FRAME_BYTES, REMOTE_FRAME
+from pm.canbus.formats.block import ERROR_FRAME, MALFORMED_LINE, MAXIMUM_FRAME_BYTES, REMOTE_FRAME
 
 Style = Literal["candump", "candump_screen"]
 

@@ -1,7 +1,7 @@
 """Layouts of candump lines, and the columns of many lines that share one.
 
 What belongs here: where the digits of a line stand, and reading the time, the identifier and the
-payload of all lines of one layout at once. Which lines have which layout is `pm.canbus.logfile_candump`.
+payload of all lines of one layout at once. Which lines have which layout is `pm.canbus.formats.candump`.
 """
 
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pm.canbus.logfile_ascii import FILL, KEEP, decimal_words, hex_words, swapped
-from pm.canbus.logfile_block import CLASSIC_BYTES, I64, U8, U64, Source
-from pm.canbus.logfile_line import Style, match_line
+from pm.canbus.formats.ascii import FILL, KEEP, decimal_words, hex_words, swapped
+from pm.canbus.formats.block import CLASSIC_BYTES, I64, U8, U64, Source
+from pm.canbus.formats.line import Style, match_line
 
 FixedWord = tuple[int, np.uint64, np.uint64]
 """(offset from the line's start, bytes expected there, mask)."""
