@@ -4,10 +4,10 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint serve dagster lock clean
+.PHONY: help setup demo test lint serve dagster bench-decode lock clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
 
 setup: ## the virtual environment with the locked packages (made once)
 	@$(PYTHON) scripts/bootstrap.py
@@ -29,6 +29,9 @@ serve: setup ## the prediction API and its pages
 
 dagster: setup ## the Dagster web UI
 	@$(BIN)/pm dagster $(ARGS)
+
+bench-decode: setup ## decoding speed beside other libraries, about ten minutes; ARGS="--tenth --rounds 1" for a look
+	@$(BIN)/python -m benchmarks.decode $(ARGS)
 
 lock: ## requirements.lock from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml -q --universal --generate-hashes --no-strip-extras --no-annotate --no-header \

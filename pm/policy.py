@@ -24,6 +24,7 @@ class Horizon:
 class Telemetry:
     sample_period_s: float = 1.0
     floor: date = date(2000, 1, 1)
+    old_conversion_method: int = 3
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,7 @@ def _fits(value: Any, kind: type) -> bool:
 def _check(policy: Policy, path: Path) -> Policy:
     rules = (
         (policy.horizon.days >= 1, "[horizon] days: expected at least 1"),
+        (policy.telemetry.old_conversion_method in (1, 2, 3), "[telemetry] old_conversion_method: expected 1, 2 or 3"),
         (policy.backtest.embargo_d >= policy.horizon.days, "[backtest] embargo_d: expected at least the horizon"),
         (policy.backtest.step_d >= 1, "[backtest] step_d: expected at least 1"),
         (policy.backtest.as_of_step_d >= 1, "[backtest] as_of_step_d: expected at least 1"),

@@ -93,8 +93,8 @@ SIGNAL: Final = Table(
 
 FAULT: Final = Table(
     "fault",
-    "Diagnostic trouble codes as the truck sent them (J1939-73 DM1).",
-    ("vehicle_id", "time", "channel", "source_address", "spn", "fmi"),
+    "Diagnostic trouble codes as the truck sent them (J1939-73 DM1 and DM2).",
+    ("vehicle_id", "time", "channel", "source_address", "dm", "spn", "fmi"),
     (
         _VEHICLE_ID,
         Column("time", UTC_INSTANT, "time of the message's last frame"),
@@ -103,12 +103,23 @@ FAULT: Final = Table(
         _SPN,
         _FMI,
         Column("occurrence_count", I16, "0 to 126; null when 127, not available", nullable=True),
-        Column("conversion_method", I16, "SPN conversion method bit"),
+        Column("conversion_method", I16, "SPN conversion method that the SPN was read by, 1 to 4"),
         Column("lamp_mil", I16, "malfunction lamp: 0 off, 1 on, 2 error, 3 not available"),
         Column("lamp_red", I16, "red stop lamp, same codes"),
         Column("lamp_amber", I16, "amber warning lamp, same codes"),
         Column("lamp_protect", I16, "protect lamp, same codes"),
         _LOG_FILE_ID,
+        Column("dm", I16, "1 active (DM1), 2 previously active (DM2)"),
+        Column(
+            "flash_mil",
+            I16,
+            "malfunction lamp: 0 flashes slowly, 1 fast, 2 reserved, 3 not or not available; "
+            "null in rows stored before it was read",
+            nullable=True,
+        ),
+        Column("flash_red", I16, "red stop lamp, same codes", nullable=True),
+        Column("flash_amber", I16, "amber warning lamp, same codes", nullable=True),
+        Column("flash_protect", I16, "protect lamp, same codes", nullable=True),
     ),
 )
 

@@ -63,7 +63,7 @@ def work_order(project: Project) -> dg.MaterializeResult:
         dg.AssetSpec(
             "telemetry", deps=[raw_log, vehicle], description="One hypertable a DBC message.", kinds={"postgres"}
         ),
-        dg.AssetSpec("fault", deps=[raw_log, vehicle], description="Trouble codes from DM1.", kinds={"postgres"}),
+        dg.AssetSpec("fault", deps=[raw_log, vehicle], description="Trouble codes, DM1 and DM2.", kinds={"postgres"}),
     ],
 )
 def ingest(context: dg.AssetExecutionContext, project: Project) -> Iterator[dg.MaterializeResult]:

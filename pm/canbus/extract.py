@@ -1,28 +1,32 @@
-"""Physical values of one message's signals, all frames at once.
+"""Physical values of one message's signals, all payloads at once.
 
 What belongs here: taking bits out of payloads (Intel and Motorola, signed, float, text), scaling,
 multiplexing, and turning codes that are no measurement into nulls with a count by reason.
 """
 
 from collections import Counter
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from pm.canbus.dbc import MessagePlan, SignalPlan
-from pm.canbus.formats.block import U8, U64, widened
-from pm.canbus.masks import NOT_AVAILABLE, TABLE_BITS, code_reasons, has_codes, wide_reasons
+from pm.canbus.formats.block import I64, U8, U64
+from pm.canbus.jit import kernel
+from pm.canbus.masks import NO_LIMIT, NOT_AVAILABLE, NOT_FINITE, REASONS, UNLIMITED, Limits, limits_of
 
 F64 = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 UNKNOWN_MULTIPLEXER: Final = "unknown_multiplexer"
 WORD_BITS: Final = 64
+_SMALL_BITS: Final = 30
+"""Signals up to this width, and a limit above them, fit a signed number of 32 bits: the fastest arithmetic."""
 _FLOATS: Final = {16: np.float16, 32: np.float32, 64: np.float64}
 _RAW_OF_FLOAT: Final = {16: np.uint16, 32: np.uint32, 64: np.uint64}
+_BITS_A_BYTE: Final = 8
+_ALL_PLACES: Final = np.empty(0, dtype=np.bool_)
 
 
 def first_bit(signal: SignalPlan) -> int:
@@ -37,70 +41,134 @@ def bytes_needed(signal: SignalPlan) -> int:
     return (first_bit(signal) + signal.length + 7) // 8
 
 
-class Payloads:
-    """n payloads of one message: array n x width of bytes, zeros beyond each one's length."""
+@dataclass(frozen=True)
+class Numbers:
+    """Values of a number, one a payload."""
 
-    def __init__(self, plan: MessagePlan, data: U8, length: NDArray[np.int32]) -> None:
-        needed = max((bytes_needed(signal) for signal in plan.signals), default=0)
-        width = -(-max(data.shape[1], needed) // 8) * 8
+    values: F64
+    """Meaningless where null."""
+    valid: U8 | None
+    """One bit a value, the first lowest, as Arrow has it; None: there are no nulls."""
+    n_null: int
+
+
+Column = Numbers | list[str | None]
+
+
+@kernel
+def _small(
+    words: U64, shift: np.uint64, mask: np.uint64, sign: np.int32, scale: float, offset: float, limits: I64, values: F64
+) -> tuple[int, int, int]:
+    """Values of a signal of up to 30 bits within one word; (reserved and above, error and above, not available)."""
+    reserved, error, missing = np.int32(limits[0]), np.int32(limits[1]), np.int32(limits[2])
+    n_reserved, n_error, n_missing = 0, 0, 0
+    for i in range(len(words)):
+        raw = np.int32((words[i] >> shift) & mask)
+        values[i] = np.float64(np.int32(np.int32(raw ^ sign) - sign)) * scale + offset
+        n_reserved += raw >= reserved
+        n_error += raw >= error
+        n_missing += raw >= missing
+    return n_reserved, n_error, n_missing
+
+
+@kernel
+def _wide(
+    raw: U64, is_signed: bool, unused: np.uint64, scale: float, offset: float, limits: U64, present: Mask, values: F64
+) -> tuple[int, int, int]:
+    """Values of any number from its raw bits; counts as `_small`, of the payloads where `present` (empty: all).
+
+    Without `limits` (empty) nothing is counted: all ones of 64 bits is a value then.
+    """
+    n_reserved, n_error, n_missing = 0, 0, 0
+    for i in range(len(raw)):
+        if is_signed:
+            values[i] = np.float64(np.int64(raw[i] << unused) >> np.int64(unused)) * scale + offset
+        else:
+            values[i] = np.float64(raw[i]) * scale + offset
+        if len(limits) and (len(present) == 0 or present[i]):
+            n_reserved += raw[i] >= limits[0]
+            n_error += raw[i] >= limits[1]
+            n_missing += raw[i] >= limits[2]
+    return n_reserved, n_error, n_missing
+
+
+@kernel
+def _valid_bits(words: U64, shift: np.uint64, mask: np.uint64, limit: np.uint64, bits: U8) -> None:
+    """One bit a word: whether the signal in it is below `limit`; `bits` must be zeros."""
+    n = len(words)
+    for byte in range(n // _BITS_A_BYTE):
+        found = 0
+        for bit in range(_BITS_A_BYTE):
+            raw = (words[byte * _BITS_A_BYTE + bit] >> shift) & mask
+            found |= np.int64(raw < limit) << bit
+        bits[byte] = found
+    for i in range(n // _BITS_A_BYTE * _BITS_A_BYTE, n):
+        if (words[i] >> shift) & mask < limit:
+            bits[i // _BITS_A_BYTE] |= np.uint8(1 << (i % _BITS_A_BYTE))
+
+
+class Payloads:
+    """n payloads of one message, shape (n, words) of eight-byte words, zeros beyond each one's length in bytes."""
+
+    def __init__(self, plan: MessagePlan, words: U64, length: NDArray[np.integer]) -> None:
         self.plan = plan
-        self.data = np.ascontiguousarray(widened(data, width))
-        self.length = length
-        self.shortest = int(length.min(initial=width))
         self.counts: dict[str, Counter[str]] = {}
         """Nulls by signal and reason."""
         self.n_unknown_multiplexer = 0
-        self._raw: dict[str, U64] = {}
+        """Payloads with a multiplexer value for which the file declares nothing."""
+        self._words, self._length = words, length
+        self._shortest = int(length.min(initial=words.shape[1] * 8))
+        self._column_of: dict[tuple[int, bool], U64] = {}
+        self._raw_of: dict[str, U64] = {}
         self._signals = {signal.name: signal for signal in plan.signals}
 
-    @cached_property
-    def _intel(self) -> U64:
-        return self.data.view("<u8")
-
-    @cached_property
-    def _motorola(self) -> U64:
-        return self.data.view(">u8").astype(np.uint64)
-
-    def columns(self) -> list[pl.Series]:
-        """One column a signal in the plan's order: Float64, String for text."""
-        columns = []
-        for signal in self.plan.signals:
-            if signal.is_text:
-                columns.append(pl.Series(signal.column, self._texts(signal), dtype=pl.String))
-            else:
-                columns.append(pl.Series(signal.column, self._values(signal), nan_to_null=True))
+    def columns(self) -> list[Column]:
+        """One column a signal, in the plan's order."""
+        made: list[Column] = [self._texts(s) if s.is_text else self._numbers(s) for s in self.plan.signals]
         self.n_unknown_multiplexer = self._count_unknown()
-        return columns
+        return made
 
-    def raw(self, signal: SignalPlan) -> U64:
+    def _word(self, number: int, *, is_motorola: bool) -> U64:
+        """Word `number` of every payload, with the first byte highest for Motorola."""
+        key = (number, is_motorola)
+        if key not in self._column_of:
+            if number >= self._words.shape[1]:
+                return np.zeros(len(self._words), dtype=np.uint64)
+            column = np.ascontiguousarray(self._words[:, number])
+            self._column_of[key] = column.byteswap() if is_motorola else column
+        return self._column_of[key]
+
+    def _place(self, signal: SignalPlan) -> tuple[int, int]:
+        """(word, places the signal's lowest bit is shifted in it); negative where the signal goes on in the next."""
+        word, bit = divmod(first_bit(signal), WORD_BITS)
+        if signal.byte_order == "little_endian":
+            return word, bit if bit + signal.length <= WORD_BITS else bit - WORD_BITS
+        return word, WORD_BITS - bit - signal.length
+
+    def _raw(self, signal: SignalPlan) -> U64:
         """Unsigned bits of the signal; meaningless where the payload is too short."""
-        found = self._raw.get(signal.name)
-        if found is None:
-            found = self._intel_bits(signal) if signal.byte_order == "little_endian" else self._motorola_bits(signal)
-            if signal.is_multiplexer:
-                self._raw[signal.name] = found
-        return found
-
-    def _intel_bits(self, signal: SignalPlan) -> U64:
-        word, shift = divmod(signal.start, WORD_BITS)
-        raw = self._intel[:, word] >> np.uint64(shift)
-        if shift + signal.length > WORD_BITS:
-            raw |= self._intel[:, word + 1] << np.uint64(WORD_BITS - shift)
-        return raw & _ones(signal.length)
-
-    def _motorola_bits(self, signal: SignalPlan) -> U64:
-        word, skipped = divmod(first_bit(signal), WORD_BITS)
-        beyond = skipped + signal.length - WORD_BITS
-        if beyond <= 0:
-            return self._motorola[:, word] >> np.uint64(-beyond) & _ones(signal.length)
-        raw = self._motorola[:, word] << np.uint64(beyond)
-        raw |= self._motorola[:, word + 1] >> np.uint64(WORD_BITS - beyond)
-        return raw & _ones(signal.length)
+        if signal.name in self._raw_of:
+            return self._raw_of[signal.name]
+        is_motorola = signal.byte_order != "little_endian"
+        word, shift = self._place(signal)
+        raw = self._word(word, is_motorola=is_motorola)
+        if shift >= 0:
+            raw = raw >> np.uint64(shift)
+        else:
+            following = self._word(word + 1, is_motorola=is_motorola)
+            if is_motorola:
+                raw = raw << np.uint64(-shift) | following >> np.uint64(WORD_BITS + shift)
+            else:
+                raw = raw >> np.uint64(WORD_BITS + shift) | following << np.uint64(-shift)
+        raw = raw & _ones(signal.length)
+        if signal.is_multiplexer:
+            self._raw_of[signal.name] = raw
+        return raw
 
     def _present(self, signal: SignalPlan) -> Mask | None:
-        """Where the signal is in the frame; None: everywhere."""
+        """Where the signal is in the payload; None: everywhere."""
         needed = bytes_needed(signal)
-        present = None if self.shortest >= needed else self.length >= needed
+        present = None if self._shortest >= needed else self._length >= needed
         active = self._active(signal)
         if present is None or active is None:
             return active if present is None else present
@@ -111,99 +179,106 @@ class Payloads:
         if signal.multiplexer_signal is None:
             return None
         multiplexer = self._signals[signal.multiplexer_signal]
-        chosen = np.isin(self.raw(multiplexer), np.array(signal.multiplexer_ids, dtype=np.uint64))
+        chosen = np.isin(self._raw(multiplexer), np.array(signal.multiplexer_ids, dtype=np.uint64))
         above = self._present(multiplexer)
         return chosen if above is None else chosen & above
 
-    def _values(self, signal: SignalPlan) -> F64:
+    def _numbers(self, signal: SignalPlan) -> Numbers:
         present = self._present(signal)
+        values = np.empty(len(self._words), dtype=np.float64)
         if present is not None and not present.any():
-            return np.full(len(self.data), np.nan)
-        raw = self.raw(signal)
-        masked = has_codes(signal, is_j1939=self.plan.pgn is not None)
-        if signal.length <= TABLE_BITS and not signal.is_float:
-            values = self._by_table(signal, raw, present, masked=masked)
+            return _all_null(values)
+        limits = limits_of(signal, is_j1939=self.plan.pgn is not None)
+        is_small = signal.length <= _SMALL_BITS and self._place(signal)[1] >= 0
+        if present is None and is_small and not signal.is_float:
+            return self._small_numbers(signal, limits, values)
+        return self._other_numbers(signal, limits, present, values)
+
+    def _small_numbers(self, signal: SignalPlan, limits: Limits, values: F64) -> Numbers:
+        word, shift = self._place(signal)
+        words, mask = self._word(word, is_motorola=signal.byte_order != "little_endian"), _ones(signal.length)
+        sign = np.int32(1 << (signal.length - 1) if signal.is_signed else 0)
+        edges = np.minimum(np.array(limits, dtype=np.uint64), np.uint64(1 << _SMALL_BITS)).astype(np.int64)
+        counts = _small(words, np.uint64(shift), mask, sign, signal.scale, signal.offset, edges, values)
+        n_null = self._count(signal, counts)
+        if n_null == len(values):
+            return _all_null(values)
+        if not n_null:
+            return Numbers(values, None, 0)
+        bits = np.zeros(-(-len(values) // _BITS_A_BYTE), dtype=np.uint8)
+        _valid_bits(words, np.uint64(shift), mask, np.uint64(limits.reserved), bits)
+        return Numbers(values, bits, n_null)
+
+    def _other_numbers(self, signal: SignalPlan, limits: Limits, present: Mask | None, values: F64) -> Numbers:
+        raw = self._raw(signal)
+        valid = np.ones(len(raw), dtype=np.bool_) if present is None else present.copy()
+        if signal.is_float:
+            read = raw.astype(_RAW_OF_FLOAT[signal.length]).view(_FLOATS[signal.length]).astype(np.float64)
+            np.add(read * signal.scale, signal.offset, out=values)
+            is_finite = np.isfinite(read)
+            self._add(signal, NOT_FINITE, int((valid & ~is_finite).sum()))
+            valid &= is_finite
         else:
-            values = _physical(signal, raw)
-            if masked:
-                self._mask_wide(signal, raw, values, present)
-        if present is not None:
-            values[~present] = np.nan
-        return values
+            unused = np.uint64(WORD_BITS - signal.length)
+            edges = np.array([] if limits == UNLIMITED else limits, dtype=np.uint64)
+            places = _ALL_PLACES if present is None else present
+            counts = _wide(raw, signal.is_signed, unused, signal.scale, signal.offset, edges, places, values)
+            if self._count(signal, counts):
+                valid &= raw < edges[0]
+        n_null = len(raw) - int(valid.sum())
+        return Numbers(values, np.packbits(valid, bitorder="little") if n_null else None, n_null)
 
-    def _by_table(self, signal: SignalPlan, raw: U64, present: Mask | None, *, masked: bool) -> F64:
-        codes = raw.astype(np.intp)
-        table = _physical(signal, np.arange(1 << signal.length, dtype=np.uint64))
-        reasons = code_reasons(signal.length) if masked else {}
-        if reasons:
-            table[list(reasons)] = np.nan
-            seen = np.bincount(codes if present is None else codes[present], minlength=len(table))
-            for code, reason in reasons.items():
-                self._count(signal, reason, int(seen[code]))
-        return table[codes]
+    def _count(self, signal: SignalPlan, at_least: tuple[int, int, int]) -> int:
+        """Count what is no value by reason; how many there are."""
+        n_reserved, n_error, n_missing = at_least
+        for reason, count in zip(REASONS, (n_reserved - n_error, n_error - n_missing, n_missing), strict=True):
+            self._add(signal, reason, count)
+        return n_reserved
 
-    def _mask_wide(self, signal: SignalPlan, raw: U64, values: F64, present: Mask | None) -> None:
-        bad, counts = wide_reasons(raw, signal.length)
-        if not counts:
-            return
-        values[bad] = np.nan
-        if present is not None:
-            _, counts = wide_reasons(raw[present], signal.length)
-        for reason, count in counts.items():
-            self._count(signal, reason, count)
-
-    def _count(self, signal: SignalPlan, reason: str, count: int) -> None:
+    def _add(self, signal: SignalPlan, reason: str, count: int) -> None:
         if count:
             self.counts.setdefault(signal.name, Counter())[reason] += count
 
     def _count_unknown(self) -> int:
-        """Frames whose multiplexer has a value for which the DBC declares no signal."""
-        unknown = np.zeros(len(self.data), dtype=np.bool_)
+        unknown = np.zeros(len(self._words), dtype=np.bool_)
         for multiplexer in self.plan.signals:
             if multiplexer.is_multiplexer:
-                inside = [s.multiplexer_ids for s in self.plan.signals if s.multiplexer_signal == multiplexer.name]
-                known = np.array(sorted({number for ids in inside for number in ids}), dtype=np.uint64)
-                here = ~np.isin(self.raw(multiplexer), known)
+                here = ~np.isin(self._raw(multiplexer), np.array(multiplexer.known_ids, dtype=np.uint64))
                 present = self._present(multiplexer)
                 unknown |= here if present is None else here & present
         return int(unknown.sum())
 
     def _texts(self, signal: SignalPlan) -> list[str | None]:
-        first = signal.start // 8
-        last = first + signal.length // 8
-        open_ended = last >= self.plan.length  # text at the end of a message is as long as the sender likes
-        texts = [
-            _text(row[first : length if open_ended else min(last, length)].tobytes())
-            for row, length in zip(self.data, self.length.tolist(), strict=True)
-        ]
-        self._count(signal, NOT_AVAILABLE, sum(text is None for text in texts))
+        first, n_bytes = first_bit(signal) // 8, signal.length // 8
+        # Text at the end of a message is as long as the sender likes.
+        last = None if first + n_bytes >= self.plan.length else first + n_bytes
+        read: dict[bytes, str | None] = {}
+        texts = []
+        for row, length in zip(self._words, self._length.tolist(), strict=True):
+            payload = row.tobytes()[:length]
+            if payload not in read:
+                read[payload] = _text(payload, first, last, signal.text_part)
+            texts.append(read[payload])
+        self._add(signal, NOT_AVAILABLE, sum(text is None for text in texts))
         return texts
 
 
 def _ones(length: int) -> np.uint64:
-    return np.uint64((1 << length) - 1)
+    return np.uint64(NO_LIMIT if length == WORD_BITS else (1 << length) - 1)
 
 
-def _physical(signal: SignalPlan, raw: U64) -> F64:
-    values: F64
-    if signal.is_float:
-        values = raw.astype(_RAW_OF_FLOAT[signal.length]).view(_FLOATS[signal.length]).astype(np.float64)
-        values[~np.isfinite(values)] = np.nan
-    elif signal.is_signed:
-        unused = np.uint64(WORD_BITS - signal.length)
-        values = ((raw << unused).view(np.int64) >> np.int64(unused)).astype(np.float64)
-    else:
-        values = raw.astype(np.float64)
-    if signal.scale != 1.0:
-        values *= signal.scale
-    if signal.offset:
-        values += signal.offset
-    return values
+def _all_null(values: F64) -> Numbers:
+    values[:] = np.nan
+    return Numbers(values, np.zeros(-(-len(values) // _BITS_A_BYTE), dtype=np.uint8), len(values))
 
 
-def _text(content: bytes) -> str | None:
-    """ASCII up to the delimiter `*`, other bytes written `\\xNN`; None when nothing is there (all 0xFF or zeros)."""
-    text = content.partition(b"*")[0].rstrip(b"\0\xff ")
+def _text(payload: bytes, first: int, last: int | None, part: int | None) -> str | None:
+    """The text at its place or, of several that end with `*`, the one numbered `part`; None when nothing is there.
+
+    Bytes that are no printable ASCII are written `\\xNN`; all 0xFF, zeros or spaces are nothing.
+    """
+    parts = payload[first:last].split(b"*") if part is None else payload.split(b"*")
+    text = parts[part or 0].rstrip(b"\0\xff ") if len(parts) > (part or 0) else b""
     if not text:
         return None
     return "".join(chr(code) if 0x20 <= code < 0x7F else f"\\x{code:02x}" for code in text)

@@ -18,6 +18,7 @@ FIRST_PDU2_FORMAT: Final = 240
 """From this PDU format on, the PDU specific field belongs to the PGN."""
 
 PGN_DM1: Final = 65226
+PGN_DM2: Final = 65227
 PGN_TP_CM: Final = 60416
 PGN_TP_DT: Final = 60160
 

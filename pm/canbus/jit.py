@@ -6,9 +6,11 @@ frames; nothing else in the product is compiled. `docs/adr/0004-compiled-kernels
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Final, TypeVar, cast
 
@@ -17,53 +19,67 @@ import numba
 F = TypeVar("F", bound=Callable[..., object])
 
 _ROOM: Final = Path(__file__).parent
-_PREFIX: Final = "kernels-"
+_ROOM_NAME: Final = __name__.rpartition(".")[0]
+_IMPORT: Final = re.compile(rf"^from ({re.escape(_ROOM_NAME)}[\w.]*) import", re.MULTILINE)
+_KEPT: Final = 2
+_HOW: Final = f"{numba.__version__} {os.environ.get('NUMBA_BOUNDSCHECK', '')}"
 
 
-def _digest() -> str:
-    """Of everything that decides what the kernels do: numba itself forgets the kernels that a kernel calls."""
-    digest = hashlib.sha256(f"{numba.__version__} {os.environ.get('NUMBA_BOUNDSCHECK', '')}".encode())
-    for path in sorted(_ROOM.rglob("*.py")):
-        digest.update(path.read_bytes())
+@cache
+def _source(module: str) -> bytes:
+    path = _ROOM.joinpath(*module.removeprefix(_ROOM_NAME).split(".")[1:])
+    return (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_bytes()
+
+
+def _digest(module: str) -> str:
+    """Of the module and all it imports: numba itself forgets the kernels that a kernel calls."""
+    seen: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name not in seen:
+            seen.add(name)
+            waiting += _IMPORT.findall(_source(name).decode("utf-8"))
+    digest = hashlib.sha256(_HOW.encode())
+    for name in sorted(seen):
+        digest.update(_source(name))
     return digest.hexdigest()[:16]
 
 
-def _cache_folder() -> Path | None:
-    """Where compiled code is kept: beside the sources, else in the user's temporary folder, else nowhere."""
-    name = _PREFIX + _digest()
-    for parent in (_ROOM / "__pycache__", Path(tempfile.gettempdir()) / f"pm-{os.getuid()}"):
+@cache
+def _home() -> Path | None:
+    """Where compiled code is kept: beside the sources, else in the temporary folder, else nowhere."""
+    for folder in (_ROOM / "__pycache__" / "kernels", Path(tempfile.gettempdir()) / f"pm-kernels-{os.getuid()}"):
         try:
-            parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if parent.stat().st_uid != os.getuid() and parent.parent != _ROOM:
-                continue  # somebody else made the folder in the shared temporary folder: its code is not run
-            folder = parent / name
-            is_new = not folder.exists()
-            folder.mkdir(exist_ok=True)
-            if not os.access(folder, os.W_OK):
-                continue
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # In a shared folder somebody else may have made it: code that is not ours is not run.
+            if os.access(folder, os.W_OK) and (folder.stat().st_uid == os.getuid() or _ROOM in folder.parents):
+                return folder
         except OSError:
             continue
-        if is_new:
-            _forget_older(parent, name)
-        return folder
     return None
 
 
-def _forget_older(parent: Path, name: str) -> None:
-    for folder in sorted(parent.glob(f"{_PREFIX}*"), key=lambda old: old.stat().st_mtime)[:-3]:
-        if folder.name != name:
-            shutil.rmtree(folder, ignore_errors=True)
+@cache
+def _folder(module: str) -> str | None:
+    """Where the compiled kernels of a module of this room are kept; those of its earlier sources are removed."""
+    home = _home()
+    if home is None or not module.startswith(f"{_ROOM_NAME}."):
+        return None  # a kernel of a test is compiled each time
+    folder = home / f"{module}-{_digest(module)}"
+    if not folder.exists():
+        for older in sorted(home.glob(f"{module}-*"), key=lambda path: path.stat().st_mtime)[:-_KEPT]:
+            shutil.rmtree(older, ignore_errors=True)
+        folder.mkdir(exist_ok=True)
+    return str(folder)
 
 
-def _settings() -> dict[str, object]:
-    folder = _cache_folder()
+def _compiled(function: F, **more: object) -> F:
+    folder = _folder(function.__module__)
     if folder is not None:
-        numba.config.CACHE_DIR = str(folder)
+        numba.config.CACHE_DIR = folder
     # error_model: as in numpy and C, a division by zero raises nothing. nogil: readers may run in threads.
-    return {"cache": folder is not None, "nogil": True, "error_model": "numpy"}
-
-
-_SETTINGS: Final = _settings()
+    return cast("F", numba.njit(cache=folder is not None, nogil=True, error_model="numpy", **more)(function))
 
 
 def kernel(function: F) -> F:
@@ -72,9 +88,9 @@ def kernel(function: F) -> F:
     With NUMBA_BOUNDSCHECK=1 in the environment an index outside its array raises IndexError (tests run
     the kernels so on damaged input); without it, it is undefined, as in C: a kernel checks what it reads.
     """
-    return cast("F", numba.njit(**_SETTINGS)(function))
+    return _compiled(function)
 
 
 def inline_kernel(function: F) -> F:
     """A small kernel whose code is copied into the kernels that call it."""
-    return cast("F", numba.njit(inline="always", **_SETTINGS)(function))
+    return _compiled(function, inline="always")

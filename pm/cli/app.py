@@ -13,6 +13,7 @@ COMMANDS: Final = {
     "demo": ("pm.cli.demo", "demo", "Set up a simulated fleet, run the whole path over it, and serve it."),
     "db": ("pm.cli.db", "db", "Start, stop and look at the database."),
     "decode": ("pm.cli.decode", "decode", "Decode CAN logs into Parquet files; needs no database."),
+    "capture": ("pm.cli.capture", "capture_command", "Write what live CAN buses carry into the inbox."),
     "vehicle": ("pm.cli.vehicle", "vehicle", "Add and list vehicles."),
     "ingest": ("pm.cli.ingest", "ingest", "Decode CAN logs into the database."),
     "import": ("pm.cli.importing", "import_group", "Import vehicles and work orders from CSV files."),
@@ -54,7 +55,7 @@ def group() -> None:
     """Predictive maintenance for truck fleets: CAN logs and work orders in, a ranked fleet out.
 
     \b
-    Exit codes: 0 done · 2 configuration or usage · 3 input data · 4 database
+    Exit codes: 0 done · 2 configuration or usage · 3 input data · 4 database or disk
     · 5 model · 6 lifecycle · 130 interrupted
     """
 

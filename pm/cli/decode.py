@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from pm.canbus.faults import DEFAULT_OLD_CONVERSION
 from pm.cli.output import INSTANT, bars, json_option, print_json, print_table
 from pm.pipelines.decode import decode_to_parquet
 
@@ -16,20 +17,35 @@ from pm.pipelines.decode import decode_to_parquet
     "--out", required=True, type=click.Path(path_type=Path), help="Folder to write; an earlier output is replaced."
 )
 @click.option("--start", type=INSTANT, help="Instant of time zero, for logs without absolute times.")
+@click.option(
+    "--conversion-method",
+    type=click.IntRange(1, 3),
+    default=DEFAULT_OLD_CONVERSION,
+    show_default=True,
+    help="How SPNs of trouble codes with the old conversion bit are laid out (SAE J1939-73, 5.7.1).",
+)
 @json_option
-def decode(files: tuple[Path, ...], dbc: tuple[Path, ...], out: Path, start: datetime | None, as_json: bool) -> None:
+def decode(
+    files: tuple[Path, ...],
+    dbc: tuple[Path, ...],
+    out: Path,
+    start: datetime | None,
+    conversion_method: int,
+    as_json: bool,
+) -> None:
     """Decode FILES with DBC files into OUT.
 
     \b
     OUT/signals/<MESSAGE>.parquet   one row a frame, one column a signal; null where not
                                     available, error or reserved
-    OUT/faults.parquet              trouble codes from DM1
+    OUT/faults.parquet              trouble codes from DM1 and DM2
     OUT/messages.parquet            reassembled multi-packet messages
     OUT/report.json                 counts, rejects by reason, seconds
 
-    Formats: candump -L and screen text, ASC, BLF, TRC, CSV, MF4; found by content.
+    Formats, found by content: candump -L and screen text, ASC, BLF, TRC, MF4, CSV of python-can, Vector
+    and Vehicle Spy; plain or packed with gzip, zstd or zip.
     """
-    summary = decode_to_parquet(files, dbc, out, start=start, track=bars)
+    summary = decode_to_parquet(files, dbc, out, start=start, old_conversion_method=conversion_method, track=bars)
     if as_json:
         print_json(summary)
         return

@@ -50,8 +50,6 @@ def ingest(
     else:
         print_table(f"Ingested for {vehicle_ref}", _HEADER, (_row(report) for report in reports))
     for report in reports:
-        if report.note:
-            click.echo(f"note: {report.note}", err=True)
         if report.refused:
             click.echo(f"error: {report.refused}", err=True)
     sys.exit(next((report.exit_code for report in reports if report.refused), 0))

@@ -28,6 +28,7 @@ _SERIES: Final = ("vehicle_id", "day", "log_file_id", "channel", "source_address
 _NOT_SIGNALS: Final = frozenset({*_SERIES, "known_at", "time", "destination_address"})
 _DAY_KEY: Final = ("vehicle_id", "day", "message", "signal", "channel", "source_address")
 _LAMP_ON: Final = 1
+_ACTIVE: Final = 1
 
 
 def aggregate_signals(telemetry: pl.DataFrame, message: str) -> pl.DataFrame:
@@ -59,6 +60,8 @@ def aggregate_signals(telemetry: pl.DataFrame, message: str) -> pl.DataFrame:
 def aggregate_faults(faults: pl.DataFrame) -> pl.DataFrame:
     """One `DAILY_FAULT` row a vehicle, UTC day, log file, channel, source address, SPN and FMI.
 
+    Only active codes count: a previously active one (DM2) is history, sent when a tester asks for it.
+
     Args:
         faults: `FAULT` with one more column known_at, that of the log file.
 
@@ -68,7 +71,7 @@ def aggregate_faults(faults: pl.DataFrame) -> pl.DataFrame:
     if "known_at" not in faults.columns:
         raise DataError(f"faults: expected column known_at besides those of {FAULT.name}, but got {faults.columns}")
     FAULT.check(faults, unique=False)
-    days = faults.with_columns(day=pl.col("time").dt.date())
+    days = faults.filter(pl.col("dm") == _ACTIVE).with_columns(day=pl.col("time").dt.date())
     made = days.group_by(DAILY_FAULT.key).agg(
         pl.col("known_at").max(),
         n_reports=pl.len().cast(pl.Int64),

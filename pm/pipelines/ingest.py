@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -20,7 +20,7 @@ import polars as pl
 from pm.asof import midnight, require_instant
 from pm.canbus.dbc import SignalDatabase, load_dbc
 from pm.canbus.decode import DECODER_VERSION, DecodedBatch, LogDecoder
-from pm.canbus.logfile import LogFile, open_log
+from pm.canbus.logfile import open_log
 from pm.errors import DataError
 from pm.policy import Policy
 from pm.progress import Track, silent
@@ -31,11 +31,6 @@ from pm.tables import FAULT
 VIN_SPN: Final = 237
 """J1939-71: the vehicle identification number. It goes into `vehicle_identity` and nowhere else."""
 
-
-RELATIVE_FORMATS: Final = ("candump", "candump_screen", "asc", "trc", "csv")
-"""Formats that may hold times since the log's beginning only."""
-_YEAR_US: Final = 366 * 86_400_000_000
-"""No log runs this long, and no clock that is set shows 1970."""
 
 
 @dataclass(frozen=True)
@@ -62,25 +57,25 @@ class IngestReport:
     days: tuple[date, ...] = ()
     seconds: float = 0.0
     refused: str | None = None
-    note: str | None = None
-    """What had to be assumed."""
     exit_code: int = 0
 
 
 def ingest_log(conn: Connection, job: IngestJob, database: SignalDatabase, policy: Policy) -> IngestReport:
     """Decode one log file and commit it; a file committed before for that vehicle changes nothing.
 
-    A log with times since its beginning only, and no `job.start`, is taken to end when it became
-    known: the latest it can have been. The report's `note` says so.
-
     Raises:
-        DataError: the log cannot be read or holds no frame.
+        DataError: the log cannot be read, holds no frame, or has times since its beginning only and
+            `job.start` does not say when that was.
         StoreError: the database cannot be reached or refuses.
     """
     began = time.perf_counter()
     require_instant(job.known_at, "known_at")
-    log, note = _open(job)
-    decoder = LogDecoder(database, sample_period_s=policy.telemetry.sample_period_s)
+    log = open_log(job.path, start=job.start)
+    decoder = LogDecoder(
+        database,
+        sample_period_s=policy.telemetry.sample_period_s,
+        old_conversion_method=policy.telemetry.old_conversion_method,
+    )
     with conn.transaction():
         log_file_id = logs.claim(
             conn,
@@ -118,7 +113,6 @@ def ingest_log(conn: Connection, job: IngestJob, database: SignalDatabase, polic
         writer.n_faults,
         tuple(sorted(writer.days)),
         time.perf_counter() - began,
-        note=note,
     )
 
 
@@ -138,14 +132,16 @@ class _Writer:
     vins: set[str] = field(default_factory=set)
 
     def write(self, batch: DecodedBatch) -> None:
-        for message, decoded in batch.signals.items():
-            plan = self.database.message(message)
+        for message in batch.decoded:
+            plan, decoded = message.plan, message.frame()
             if vin_columns := [signal.column for signal in plan.signals if signal.spn == VIN_SPN]:
                 self.vins.update(decoded[vin_columns[0]].drop_nulls().to_list())
                 continue
             self.n_rows += telemetry.insert_signals(
                 self.conn, plan, self._possible(decoded), vehicle_id=self.job.vehicle_id, log_file_id=self.log_file_id
             )
+        if not batch.faults.height:
+            return
         found = self._possible(batch.faults).with_columns(
             vehicle_id=pl.lit(self.job.vehicle_id, pl.Int32()), log_file_id=pl.lit(self.log_file_id, pl.Int64())
         )
@@ -169,22 +165,6 @@ class _Writer:
             self.days.update(kept["time"].dt.date().unique().to_list())
         self.n_impossible += frame.height - kept.height
         return kept
-
-
-def _open(job: IngestJob) -> tuple[LogFile, str | None]:
-    """The log, and what had to be assumed of its times."""
-    log = open_log(job.path, start=job.start)
-    if job.start is not None or log.format not in RELATIVE_FORMATS:
-        return log, None
-    # The first block nearly always tells; only a log that may be relative is read to its end.
-    if int(next(open_log(job.path).blocks()).time_us.max()) >= _YEAR_US:
-        return log, None
-    last_us = max(int(block.time_us.max()) for block in open_log(job.path).blocks())
-    if last_us >= _YEAR_US:
-        return log, None
-    start = job.known_at - timedelta(microseconds=last_us)
-    note = f"{job.path.name}: its times are relative; taken to begin at {start.isoformat()}, --start says otherwise"
-    return open_log(job.path, start=start), note
 
 
 def ingest_logs(

@@ -19,7 +19,8 @@ _PLACEHOLDER: Final = {
     column.name: "" if column.dtype == pl.String() else 0
     for column in FAULT.columns
     if column.name != "time" and not column.nullable
-}
+} | {"dm": 1, "conversion_method": 4}
+"""A row that the table's checks let pass."""
 KNOWN_FAULT: Final = Table(
     "fault",
     "Trouble codes with the instant their log file became known.",

@@ -17,9 +17,10 @@ SHARED = SUBSET.parents[2] / "shared" / "can"
 INSTANT = pa.timestamp("us", "UTC")
 ROW = [("time", INSTANT), ("channel", pa.string()), ("source_address", pa.int16()), ("destination_address", pa.int16())]
 FAULTS = [
-    ("time", INSTANT), ("channel", pa.string()), ("source_address", pa.int16()), ("spn", pa.int32()),
-    ("fmi", pa.int16()), ("occurrence_count", pa.int16()), ("conversion_method", pa.int16()),
+    ("time", INSTANT), ("channel", pa.string()), ("source_address", pa.int16()), ("dm", pa.int16()),
+    ("spn", pa.int32()), ("fmi", pa.int16()), ("occurrence_count", pa.int16()), ("conversion_method", pa.int16()),
     ("lamp_mil", pa.int16()), ("lamp_red", pa.int16()), ("lamp_amber", pa.int16()), ("lamp_protect", pa.int16()),
+    ("flash_mil", pa.int16()), ("flash_red", pa.int16()), ("flash_amber", pa.int16()), ("flash_protect", pa.int16()),
 ]  # fmt: skip
 MESSAGES = [
     ("first_time", INSTANT), ("last_time", INSTANT), ("channel", pa.string()), ("pgn", pa.int32()),

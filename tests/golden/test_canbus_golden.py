@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
@@ -15,12 +16,13 @@ import pytest
 
 from pm.canbus.dbc import load_dbc
 from pm.canbus.decode import DecodeReport, LogDecoder
-from pm.canbus.logfile import open_log
+from pm.canbus.logfile import LogFile, open_log
 
 PROJECT = Path(__file__).resolve().parents[2]
 SHARED = PROJECT.parent / "shared" / "can"
 J1939 = PROJECT / "dbc" / "j1939_open_subset.dbc"
 LOGS = ("P1", "P2", "P4", "P5", "P6")
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 FAILURES = {
     "gapDT": "packet_gap",
@@ -45,9 +47,14 @@ class Decoded:
     report: DecodeReport
 
 
+def opened(log: Path) -> LogFile:
+    """Times on candump's screen count from the start of the log: here from 1970, as in the expected files."""
+    return open_log(log, start=EPOCH if "candump-screen" in log.name else None)
+
+
 def decode(log: Path, *dbc: Path) -> Decoded:
     decoder = LogDecoder(load_dbc(dbc))
-    batches = list(decoder.batches(open_log(log)))
+    batches = list(decoder.batches(opened(log)))
     names = {name for batch in batches for name in batch.signals}
     signals = {name: pl.concat([b.signals[name] for b in batches if name in b.signals]) for name in names}
     faults, messages = (pl.concat([getattr(b, part) for b in batches]) for part in ("faults", "messages"))
@@ -65,6 +72,11 @@ def decoded(name: str) -> Decoded:
 
 def expected(name: str, kind: str) -> Iterator[dict[str, str]]:
     with next((SHARED / "expected").glob(f"{name}_*.{kind}.csv")).open(newline="") as stream:
+        yield from csv.DictReader(stream)
+
+
+def other_points() -> Iterator[dict[str, str]]:
+    with (SHARED / "expected" / "points_other_protocols.csv").open(newline="") as stream:
         yield from csv.DictReader(stream)
 
 
@@ -92,6 +104,40 @@ def test_frames_and_transport_counts(name: str) -> None:
     assert report.transport_failures == {FAILURES[kind]: count for kind, count in failures.items()}
     assert report.n_frames == report.n_decoded + report.n_transport + report.rejected["not_in_dbc"]
     assert report.rejected.get("remote_frame", 0) == (1 if name == "P5" else 0)
+
+
+@pytest.mark.parametrize("name", LOGS)
+def test_identifiers_channels_and_kinds_of_messages(name: str) -> None:
+    want, whole = summary(name), decoded(name)
+    blocks = list(opened(log_path(name)).blocks())
+    can_id, is_extended, channel, time_us = (
+        np.concatenate([getattr(block, column) for block in blocks])
+        for column in ("can_id", "is_extended", "channel", "time_us")
+    )
+    assert is_extended.sum() == want["extended"]
+    assert len(np.unique(can_id + is_extended * (1 << 31))) == want["distinct_ids"]
+    assert sorted(blocks[-1].channels[number] for number in np.unique(channel)) == want["channels"]
+    seconds = [time_us[0], time_us[-1], time_us.min(), time_us.max()]
+    assert [value / 1e6 for value in seconds] == pytest.approx(
+        [want[t] for t in ("t0", "t1", "tmin", "tmax")], abs=1e-6
+    )
+    kinds = whole.messages.group_by("pgn", "source_address").len()
+    assert {f"BAM:{pgn}:sa{source}": n for pgn, source, n in kinds.rows()} == want["tp_by"]
+    assert (whole.messages["destination_address"] == 255).all() or name == "P5"
+    n_long = whole.messages.filter(pl.col("pgn") == 65226).height
+    assert n_long + (whole.signals["DM1"].height if "DM1" in whole.signals else 0) == want["dm1_rows"]
+
+
+@pytest.mark.parametrize("name", LOGS)
+def test_no_series_beside_the_expected_ones(name: str) -> None:
+    want = {(row["message"], row["channel"], int(row["sa"]), int(row["da"])) for row in expected(name, "stats")}
+    reassembled = {(row["message"], int(row["sa"])) for row in expected(name, "tp_signals")}
+    got = {
+        (message, *row)
+        for message, frame in decoded(name).signals.items()
+        for row in frame.select("channel", "source_address", "destination_address").unique().rows()
+    }
+    assert {series for series in got if (series[0], series[2]) not in reassembled} == want
 
 
 @pytest.mark.parametrize("name", LOGS)
@@ -172,15 +218,17 @@ def test_every_trouble_code(name: str) -> None:
         faults.select(
             pl.col("time").dt.epoch("us"), "source_address", "spn", "fmi", "occurrence_count", "conversion_method",
             "lamp_mil", "lamp_red", "lamp_amber", "lamp_protect",
+            "flash_mil", "flash_red", "flash_amber", "flash_protect", "dm",
         ).rows()
     )  # fmt: skip
     want: Counter[tuple[int | None, ...]] = Counter()
     for row in expected(name, "dm1"):
         lamps = tuple(int(row[lamp]) for lamp in ("mil", "red", "amber", "protect"))
+        flash = tuple(int(row["flash_hex"], 16) >> shift & 3 for shift in (6, 4, 2, 0))
         for code in (row["dtcs spn/fmi/oc/cm"] or "").split():
-            spn, fmi, count, method = map(int, code.split("/"))
-            occurrences = None if count == 127 else count
-            want[micro(row["t"]), int(row["sa"]), spn, fmi, occurrences, method, *lamps] += 1
+            spn, fmi, count, method_bit = map(int, code.split("/"))
+            occurrences, method = None if count == 127 else count, 3 if method_bit else 4
+            want[micro(row["t"]), int(row["sa"]), spn, fmi, occurrences, method, *lamps, *flash, 1] += 1
     assert got == want
     assert decoded(name).report.n_faults == want.total()
 
@@ -214,21 +262,20 @@ def test_single_values_four_decoders_looked_at() -> None:
 )
 def test_other_protocols(name: str, dbc: str) -> None:
     whole, n_rows = decode(log_path(name), SHARED / "dbc" / dbc), 0
-    with (SHARED / "expected" / "points_other_protocols.csv").open(newline="") as stream:
-        for row in csv.DictReader(stream):
-            if (row["log"], row["dbc"]) != (name, dbc):
-                continue
-            n_rows += 1
-            found = [
-                frame.filter(pl.col("time").dt.epoch("us") == micro(row["t"]), pl.col("channel") == row["channel"])[
-                    row["signal"]
-                ]
-                for frame in whole.signals.values()
-                if row["signal"] in frame.columns
+    for row in other_points():
+        if (row["log"], row["dbc"]) != (name, dbc):
+            continue
+        n_rows += 1
+        found = [
+            frame.filter(pl.col("time").dt.epoch("us") == micro(row["t"]), pl.col("channel") == row["channel"])[
+                row["signal"]
             ]
-            values = [value for column in found for value in column.to_list() if value is not None]
-            assert any(math.isclose(value, float(row["cantools"]), rel_tol=1e-9) for value in values), row
-    assert n_rows > 5
+            for frame in whole.signals.values()
+            if row["signal"] in frame.columns
+        ]
+        values = [value for column in found for value in column.to_list() if value is not None]
+        assert any(math.isclose(value, float(row["cantools"]), rel_tol=1e-9) for value in values), row
+    assert n_rows > 20
     if dbc.startswith("css_OBD"):
         # cantools refuses 546 frames for an unknown parameter id and 4 for an unknown service.
         assert whole.report.rejected["unknown_multiplexer"] == 546 + 4
@@ -257,3 +304,57 @@ def test_extended_ids_below_the_standard_limit_stay_extended() -> None:
     ids = np.concatenate([block.can_id for block in blocks])
     assert np.array_equal(np.sort(ids), np.arange(65_536))
     assert all(block.is_extended.all() for block in blocks)
+
+
+def test_two_odometers_of_one_truck_stay_apart() -> None:
+    distance = decoded("P1").signals["VDHR"].group_by("source_address").agg(pl.col("HighResTotalVehicleDistance").max())
+    assert {source: round(value) for source, value in distance.rows()} == {0x00: 438_978, 0x31: 537_152}
+
+
+def test_identification_texts() -> None:
+    assert decoded("P5").signals["VI"]["VehicleIdentificationNumber"].unique().to_list() == ["1XKYDP9X7FJ469058"]
+    (scrambled,) = decoded("P4").signals["VI"]["VehicleIdentificationNumber"].unique().to_list()
+    # 28 bytes, not all of them characters; what is no character is written in hexadecimal.
+    assert scrambled == r"1L06130RELP969468>,\x05)]\x07\x01'\x01\x01"
+
+
+def test_log_of_many_channel_groups() -> None:
+    whole = decode(log_path("P3"), J1939, SHARED / "dbc" / "css_canedge-internal-can9.dbc")
+    assert whole.report.n_frames == 150_411
+    assert {name for name, frame in whole.signals.items() if "9" in frame["channel"]} >= {"GnssPos", "ImuData"}
+    position = whole.signals["GnssPos"].drop_nulls()
+    assert position.height > 1000
+    spread = position.select(pl.col("Latitude", "Longitude").max() - pl.col("Latitude", "Longitude").min()).row(0)
+    assert max(spread) < 0.01  # it stands
+
+
+def test_diagnostic_frames_of_eleven_bits() -> None:
+    dbc = SHARED / "dbc" / "tp_uds.dbc"
+    report = decode(log_path("P9"), dbc).report
+    assert (report.n_frames, report.n_decoded, report.transport_failures) == (2_010, 2_010, {})
+
+
+def test_long_diagnostic_messages(tmp_path: Path) -> None:
+    # They are put together from P9's frames by ISO-TP, which is not done here; a CAN FD frame can hold each.
+    rows = [row for row in other_points() if row["log"] == "P9"]
+    log = tmp_path / "p9.log"
+    payloads = [row["data_hex"].rpartition(" ")[2].ljust(128, "0") for row in rows]
+    log.write_text(
+        "".join(f"({row['t']}) can0 {row['can_id']}##0{data}\n" for row, data in zip(rows, payloads, strict=True))
+    )
+    signals = decode(log, SHARED / "dbc" / "tp_uds.dbc").signals
+    for row in rows:
+        (frame,) = (frame for frame in signals.values() if row["signal"] in frame.columns)
+        (value,) = frame.filter(pl.col("time").dt.epoch("us") == micro(row["t"]))[row["signal"]]
+        assert value == float(row["cantools"]), row
+    assert len(rows) == 8
+
+
+def test_trouble_codes_change_under_attack() -> None:
+    whole = decode(log_path("P11"), J1939)
+    assert whole.report.n_frames == 15_723
+    by_time = whole.faults.with_columns(second=pl.col("time").dt.epoch("s"))
+    before = set(by_time.filter(pl.col("second") < 15).select("source_address", "spn", "fmi").rows())
+    after = set(by_time.filter(pl.col("second") >= 15).select("source_address", "spn", "fmi").rows())
+    assert before == {(0, 191, 9), (0, 5357, 31), (0, 84, 9)}
+    assert after == {(49, 1483, 9), (3, 2000, 9), (3, 2003, 31)}

@@ -4,14 +4,14 @@ import io
 
 import cantools
 import numpy as np
+from canbus_payloads import as_list, payloads_of
+from candump_lines import read_line
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pm.canbus.dbc import MessagePlan, SignalPlan
-from pm.canbus.extract import Payloads
 from pm.canbus.formats.block import Source, merged
 from pm.canbus.formats.candump import candump_blocks
-from pm.canbus.formats.line import read_line
 
 PAYLOAD_BYTES = 16
 
@@ -47,9 +47,8 @@ def test_values_equal_cantools(signal: SignalPlan, payloads: list[bytes]) -> Non
         return  # DBC has no half-precision floats
     peer = cantools.database.load_string(dbc_text(signal), "dbc", strict=False)
     plan = MessagePlan("M", 1, False, None, PAYLOAD_BYTES, (signal,), "", "")
-    data = np.frombuffer(b"".join(payloads), dtype=np.uint8).reshape(-1, PAYLOAD_BYTES)
-    (column,) = Payloads(plan, data, np.full(len(payloads), PAYLOAD_BYTES, dtype=np.int32)).columns()
-    for payload, got in zip(payloads, column.to_list(), strict=True):
+    (column,) = payloads_of(plan, payloads).columns()
+    for payload, got in zip(payloads, as_list(column), strict=True):
         want = float(peer.decode_message(1, payload)["s"])
         assert got == (want if np.isfinite(want) else None)
 
@@ -73,7 +72,7 @@ def lines(draw: st.DrawFn) -> str:
 def test_blocks_of_lines_equal_single_lines(texts: list[str]) -> None:
     stream = "\n".join(texts).encode()
     source = Source()
-    blocks = list(candump_blocks(io.BytesIO(stream), "candump", 0, source))
+    blocks = list(candump_blocks(io.BytesIO(stream), "candump", source, start_us=0))
     given_lines = [line.removesuffix(b"\r") for line in stream.split(b"\n")]
     single = [read_line(line, "candump") for line in given_lines if line]
     frames = [frame for frame in single if not isinstance(frame, str)]

@@ -176,15 +176,31 @@ def test_telemetry_columns_carry_their_unit(conn, committed):
     assert "110" in comment
 
 
-def vehicle_identification(seconds: int, vin: str) -> list[str]:
-    """VI (PGN 65260) as a broadcast in packets."""
-    payload = f"{vin}*".encode("ascii")
+def broadcast(seconds: int, pgn: int, payload: bytes) -> list[str]:
+    """A message in packets, to all."""
     packets = [payload[at : at + 7].ljust(7, b"\xff") for at in range(0, len(payload), 7)]
-    control = f"20{len(payload):02X}00{len(packets):02X}FFECFE00"
+    control = f"20{len(payload):02X}00{len(packets):02X}FF{pgn.to_bytes(3, 'little').hex().upper()}"
     lines = [f"({seconds}.000000) can0 1CECFF00#{control}\n"]
     for number, packet in enumerate(packets, 1):
         lines.append(f"({seconds}.{number:02}0000) can0 1CEBFF00#{number:02X}{packet.hex().upper()}\n")
     return lines
+
+
+def vehicle_identification(seconds: int, vin: str) -> list[str]:
+    return broadcast(seconds, 65260, f"{vin}*".encode("ascii"))
+
+
+def test_previously_active_codes_are_stored_and_do_not_count_as_faults_of_the_day(
+    conn, database_url, vehicle_id, tmp_path
+):
+    two_codes = broadcast(NOON + 2, 65227, bytes.fromhex("00FF" + "64000303" + "6E000002"))
+    one_code = f"({NOON + 3}.000000) can0 18FECB00#00FF64000303FFFF\n"
+    path = written(tmp_path, "a.log", coolant(NOON, 88), red_lamp(NOON + 1), *two_codes, one_code)
+    assert ingest_log(conn, IngestJob(path, vehicle_id, KNOWN_AT), load_dbc(DBC), Policy()).n_faults == 4
+    found = conn.execute("SELECT dm, spn, fmi, flash_mil FROM pm.fault ORDER BY time, dm, spn").fetchall()
+    assert found == [(1, 110, 0, 3), (2, 100, 3, 3), (2, 110, 0, 3), (2, 100, 3, 3)]
+    refresh_dailies(database_url)
+    assert dailies.fetch_daily_faults(conn).select("spn", "n_reports", "n_red").rows() == [(110, 1, 1)]
 
 
 def test_a_vin_goes_into_the_identity_table_and_nowhere_else(conn, vehicle_id, tmp_path):

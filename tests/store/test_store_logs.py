@@ -105,8 +105,10 @@ def test_a_mark_made_anew_is_not_taken_back_with_the_old_one(conn: psycopg.Conne
 
 def fault(truck: int, **changed: object) -> dict[str, object]:
     row: dict[str, object] = {"vehicle_id": truck, "time": T0, "channel": "can0", "source_address": 0, "spn": 110}
-    rest = {"fmi": 0, "occurrence_count": None, "conversion_method": 0, "lamp_mil": 0, "lamp_red": 1, "lamp_amber": 0}
-    return row | rest | {"lamp_protect": 3, "log_file_id": 1} | changed
+    rest = {"fmi": 0, "occurrence_count": None, "conversion_method": 4, "lamp_mil": 0, "lamp_red": 1, "lamp_amber": 0}
+    rest |= {"lamp_protect": 3, "log_file_id": 1, "dm": 1}
+    rest |= {f"flash_{lamp}": 3 for lamp in ("mil", "red", "amber", "protect")}
+    return row | rest | changed
 
 
 def test_faults_come_back_with_when_they_were_known(conn: psycopg.Connection, truck: int) -> None:
@@ -127,6 +129,17 @@ def test_faults_come_back_with_when_they_were_known(conn: psycopg.Connection, tr
     assert known["fmi"].to_list() == [0]
 
 
-def test_a_fault_outside_the_standard_is_refused(conn: psycopg.Connection, truck: int) -> None:
+def test_active_and_previously_active_codes_of_one_instant_are_two_rows(conn: psycopg.Connection, truck: int) -> None:
+    file = claim(conn, truck)
+    both = [fault(truck, dm=2, log_file_id=file), fault(truck, log_file_id=file, flash_red=1)]
+    assert faults.insert_faults(conn, FAULT.frame(both)) == 2
+    found = faults.fetch_faults(conn, start=T0, end=T0 + timedelta(days=1))
+    assert found.select("dm", "conversion_method", "flash_red").rows() == [(1, 4, 1), (2, 4, 3)]
+
+
+@pytest.mark.parametrize("changed", [{"spn": 524_288}, {"dm": 3}, {"conversion_method": 0}, {"flash_amber": 4}])
+def test_a_fault_outside_the_standard_is_refused(
+    conn: psycopg.Connection, truck: int, changed: dict[str, object]
+) -> None:
     with pytest.raises(DataError, match="fault_"):
-        faults.insert_faults(conn, FAULT.frame([fault(truck, spn=524_288)]))
+        faults.insert_faults(conn, FAULT.frame([fault(truck) | changed]))

@@ -5,11 +5,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pm.canbus import decode as decode_module
 from pm.canbus.dbc import SignalDatabase, load_dbc
 from pm.canbus.decode import DecodedBatch, LogDecoder
-from pm.canbus.formats import candump as logfile_candump
+from pm.canbus.formats import lines
 from pm.canbus.logfile import open_log
+from pm.canbus.staging import MOST_ROWS
 
 DATABASE = load_dbc([Path(__file__).resolve().parents[2] / "dbc" / "j1939_open_subset.dbc"])
 
@@ -20,9 +20,9 @@ def speed_line(at_ms: int, speed_raw: int, can_id: str = "0CF00400", channel: st
 
 
 def run(
-    path: Path, period_s: float = 0.0, database: SignalDatabase = DATABASE
+    path: Path, period_s: float = 0.0, database: SignalDatabase = DATABASE, staged_rows: int = MOST_ROWS
 ) -> tuple[LogDecoder, list[DecodedBatch]]:
-    decoder = LogDecoder(database, sample_period_s=period_s)
+    decoder = LogDecoder(database, sample_period_s=period_s, staged_rows=staged_rows)
     return decoder, list(decoder.batches(open_log(path)))
 
 
@@ -84,35 +84,33 @@ def test_multi_packet_message_is_decoded_and_handed_on(tmp_path: Path) -> None:
     assert decoder.report.n_messages == 1
 
 
-@pytest.mark.parametrize(("staged", "read_bytes"), [(400_000, 1 << 20), (7, 300), (1, 64)])
+@pytest.mark.parametrize(("staged", "read_bytes"), [(MOST_ROWS, 1 << 20), (1, 300), (1, 64)])
 def test_sampling_keeps_the_last_frame_of_a_period_over_borders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, staged: int, read_bytes: int
 ) -> None:
-    monkeypatch.setattr(decode_module, "STAGED_ROWS", staged)
-    monkeypatch.setattr(logfile_candump, "READ_BYTES", read_bytes)
-    times = [0, 100, 999, 1000, 1001, 1500, 3999, 4000, 9000]
+    monkeypatch.setattr(lines, "READ_BYTES", read_bytes)
+    kept_ms = [999, 1500, 3999, *range(4000, 100_000, 1000)]  # more periods than rows wait at a time
+    times = [0, 100, 999, 1000, 1001, 1500, 3999, *range(4000, 100_000, 1000)]
     path = tmp_path / "a.log"
-    path.write_text("".join(speed_line(t, 8000 + t) + speed_line(t, 9000 + t, "0CF00401") for t in times))
-    decoder, batches = run(path, period_s=1.0)
+    path.write_text(
+        "".join(speed_line(t, 8000 + min(t, 4000)) + speed_line(t, 9000 + min(t, 4000), "0CF00401") for t in times)
+    )
+    decoder, batches = run(path, period_s=1.0, staged_rows=staged)
     engine = joined(batches, "EEC1")
+    assert (len(batches) > 1) == (staged == 1)
     for source, base in ((0, 8000), (1, 9000)):
         kept = engine.filter(pl.col("source_address") == source)
-        assert (kept["EngSpeed"] * 8 - base).to_list() == [999, 1500, 3999, 4000, 9000]
-        assert ((kept["time"].dt.epoch("us") - 1_600_000_000_000_000) // 1000).to_list() == [
-            999,
-            1500,
-            3999,
-            4000,
-            9000,
-        ]
+        assert (kept["EngSpeed"] * 8 - base).to_list() == [min(t, 4000) for t in kept_ms]
+        assert ((kept["time"].dt.epoch("us") - 1_600_000_000_000_000) // 1000).to_list() == kept_ms
     assert decoder.report.n_decoded == 2 * len(times)
 
 
 def test_sampling_goes_on_when_the_clock_jumps_back(tmp_path: Path) -> None:
     path = tmp_path / "a.log"
     path.write_text(speed_line(5000, 8000) + speed_line(100, 8008) + speed_line(5100, 8016))
-    _, batches = run(path, period_s=1.0)
+    decoder, batches = run(path, period_s=1.0)
     assert joined(batches, "EEC1")["EngSpeed"].to_list() == [1000.0, 1001.0, 1002.0]
+    assert decoder.report.n_backward == 1
 
 
 def test_report_before_any_log_is_empty() -> None:

@@ -101,11 +101,11 @@ def test_merged_day_is_the_whole_day():
     assert "log_file_id" not in merged.columns
 
 
-def fault(seconds, *, spn=110, fmi=16, count=3, red=0, amber=1):
+def fault(seconds, *, spn=110, fmi=16, count=3, red=0, amber=1, dm=1):
     return {
         "vehicle_id": 7, "time": NOON + timedelta(seconds=seconds), "channel": "can0", "source_address": 0, "spn": spn,
-        "fmi": fmi, "occurrence_count": count, "conversion_method": 0, "lamp_mil": 3, "lamp_red": red,
-        "lamp_amber": amber, "lamp_protect": 3, "log_file_id": 1,
+        "fmi": fmi, "occurrence_count": count, "conversion_method": 4, "lamp_mil": 3, "lamp_red": red,
+        "lamp_amber": amber, "lamp_protect": 3, "log_file_id": 1, "dm": dm,
     }  # fmt: skip
 
 
@@ -114,6 +114,8 @@ def faults(*rows):
         "vehicle_id": pl.Int32, "time": UTC_INSTANT, "channel": pl.String, "source_address": pl.Int16, "spn": pl.Int32,
         "fmi": pl.Int16, "occurrence_count": pl.Int16, "conversion_method": pl.Int16, "lamp_mil": pl.Int16,
         "lamp_red": pl.Int16, "lamp_amber": pl.Int16, "lamp_protect": pl.Int16, "log_file_id": pl.Int64,
+        "dm": pl.Int16, "flash_mil": pl.Int16, "flash_red": pl.Int16, "flash_amber": pl.Int16,
+        "flash_protect": pl.Int16,
     }  # fmt: skip
     return pl.DataFrame(list(rows), schema=schema).with_columns(known_at=pl.lit(KNOWN_AT, UTC_INSTANT))
 
@@ -127,6 +129,11 @@ def test_reports_of_a_code_are_counted_and_a_lamp_counts_only_when_on():
         (110, 16, 3, 5, 1, 2, NOON, NOON + timedelta(seconds=2)),
         (520_243, 31, 1, 3, 0, 1, NOON, NOON),
     ]
+
+
+def test_previously_active_codes_do_not_count():
+    made = aggregate_faults(faults(fault(0), fault(1, dm=2, red=1), fault(2, spn=100, dm=2)))
+    assert made.select("spn", "n_reports", "n_red", "last_at").rows() == [(110, 1, 0, NOON)]
 
 
 def test_faults_without_known_at_are_refused():

@@ -1,18 +1,17 @@
 """candump text, `-L` and screen, as blocks of frames.
 
-What belongs here: reading many lines at once. Lines of one layout (same width of the time, same
-channel, same width of the identifier) differ only in digits at known places, so one pass of array
-arithmetic reads them all; the next line that does not fit gives the next layout. Lines without a
-layout (CAN FD, remote frames, garbage) are read one by one by `pm.canbus.formats.line`.
+What belongs here: what a line of `candump -L` or of candump's screen output may look like, read by a
+kernel. The lines that fill nearly every log (ten digits of seconds, six of their fraction, a short
+channel name) are read eight characters at a time; every other line is read character by character.
 """
 
 from collections.abc import Iterator
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pm.canbus.formats.ascii import words_at_every_byte
+from pm.canbus.bits import decimal8, hex8, hex_digit, load64, swap32
 from pm.canbus.formats.block import (
     CLASSIC_BYTES,
     ERROR_FRAME,
@@ -20,169 +19,272 @@ from pm.canbus.formats.block import (
     LINE_TOO_LONG,
     MALFORMED_LINE,
     MAXIMUM_FRAME_BYTES,
+    REMOTE_FRAME,
     TOO_MANY_CHANNELS,
+    U8,
+    U32,
     U64,
     FrameBlock,
     Source,
-    widened,
 )
-from pm.canbus.formats.layout import Layout, find_layout, read_columns
-from pm.canbus.formats.line import (
-    ERROR_FLAG,
-    LARGEST_EXTENDED,
-    LARGEST_STANDARD,
-    MAXIMUM_LINE,
-    LineFrame,
-    Style,
+from pm.canbus.formats.candump_line import (
+    CAN_ID,
+    CHANNEL,
+    ERROR,
+    FRAME,
+    IS_EXTENDED,
+    LENGTH,
+    MALFORMED,
+    N_CODES,
+    NO_CHANNEL,
+    REMOTE,
+    TIME_US,
+    TOO_LONG,
+    Line,
+    Names,
+    new_line,
+    new_names,
     read_line,
 )
+from pm.canbus.formats.lines import MAXIMUM_LINE, whole_lines
+from pm.canbus.jit import inline_kernel, kernel
 
-READ_BYTES: Final = 1 << 20
-BEFORE: Final = 16
-"""Spare bytes in front of the text, for words that end where the seconds end."""
-AFTER: Final = MAXIMUM_LINE + 64
-MAXIMUM_LAYOUTS: Final = 24
-"""Layouts tried a block; what is left then is read line by line."""
+Style = Literal["candump", "candump_screen"]
 
 RELATIVE_BEFORE_US: Final = 315_532_800_000_000
-"""Times before 1980 count from the start of the log: no log is that old."""
+"""A log whose first time is before 1980 counts from its start: no log is that old."""
+NEEDS_START: Final = "expected the instant of time zero (--start), because the log's times are relative, but got none"
 
-_NEWLINE, _RETURN, _SPACE = 10, 13, 32
+_OPEN, _HASH, _NEWLINE, _RETURN = 0x28, 0x23, 0x0A, 0x0D
 
+_U = np.uint64
+_0, _8, _10, _16, _32, _48, _100 = (_U(n) for n in (0, 8, 10, 16, 32, 48, 100))
+_DOT: Final = _U(0x2E)
+_BYTE: Final = _U(0xFF)
+_ZERO_DIGIT: Final = _U(0x30)
+_TWO_ZEROS: Final = _U(0x3030)
+_CLOSE_SPACE: Final = _U(0x2029)
+_MILLION: Final = _U(1_000_000)
+_SECONDS_END: Final = _U(0xFFFFFF)
+_LARGEST_EXTENDED: Final = _U(0x1FFFFFFF)
 
-def candump_blocks(stream: BinaryIO, style: Style, origin_us: int, source: Source) -> Iterator[FrameBlock]:
-    """Read `stream` to its end, about a megabyte of text a block; `origin_us` is added to relative times."""
-    for text in _whole_lines(stream, source):
-        block = _Lines(text, style, source).block()
-        if len(block):
-            early = block.time_us < RELATIVE_BEFORE_US
-            np.add(block.time_us, origin_us, out=block.time_us, where=early)
-            yield block
-
-
-def _whole_lines(stream: BinaryIO, source: Source) -> Iterator[bytes]:
-    rest, skipping = b"", False
-    while chunk := stream.read(READ_BYTES):
-        if skipping:
-            _, newline, chunk = chunk.partition(b"\n")
-            skipping = not newline
-        text = rest + chunk
-        end = text.rfind(b"\n") + 1
-        rest = b"" if skipping else text[end:]
-        if len(rest) > MAXIMUM_LINE:
-            source.rejected[LINE_TOO_LONG] += 1
-            rest, skipping = b"", True
-        if end:
-            yield text[:end]
-    if rest:
-        yield rest + b"\n"
+_REASONS: Final = {
+    MALFORMED: MALFORMED_LINE,
+    REMOTE: REMOTE_FRAME,
+    ERROR: ERROR_FRAME,
+    NO_CHANNEL: TOO_MANY_CHANNELS,
+    TOO_LONG: LINE_TOO_LONG,
+}
 
 
-class _Lines:
-    """The lines of one block of text and the columns they fill, layout by layout."""
+class _Columns(NamedTuple):
+    """Room for the frames of one block."""
 
-    def __init__(self, text: bytes, style: Style, source: Source) -> None:
-        self.buffer = np.zeros(BEFORE + len(text) + AFTER, dtype=np.uint8)
-        self.buffer[BEFORE : BEFORE + len(text)] = np.frombuffer(text, dtype=np.uint8)
-        self.style: Style = style
-        self.source = source
-        self.starts, self.ends = self._bounds()
-        n_lines = len(self.starts)
-        self.time_us = np.zeros(n_lines, dtype=np.int64)
-        self.channel = np.zeros(n_lines, dtype=np.int16)
-        self.can_id = np.zeros(n_lines, dtype=np.uint32)
-        self.is_extended = np.zeros(n_lines, dtype=np.bool_)
-        self.length = np.zeros(n_lines, dtype=np.uint8)
-        self.data = np.zeros((n_lines, CLASSIC_BYTES), dtype=np.uint8)
-        self.is_frame = np.zeros(n_lines, dtype=np.bool_)
+    time_us: I64
+    channel: NDArray[np.int16]
+    can_id: U32
+    is_extended: NDArray[np.bool_]
+    length: U8
+    data: U8
+    """Payloads one behind the other, all of one width."""
+    words: U64
+    """The same bytes, eight at a time."""
 
-    def block(self) -> FrameBlock:
-        words = words_at_every_byte(self.buffer)
-        left: I64 = np.arange(len(self.starts))
-        for _ in range(MAXIMUM_LAYOUTS):
-            left, layout = self._next_layout(left)
-            if layout is None:
-                break
-            left = left[~self._read_layout(words, layout, left)]
-        for row in left.tolist():
-            self._read_single(row)
-        keep = slice(None) if self.is_frame.all() else self.is_frame
-        return FrameBlock(
-            time_us=self.time_us[keep],
-            channel=self.channel[keep],
-            can_id=self.can_id[keep],
-            is_extended=self.is_extended[keep],
-            length=self.length[keep],
-            data=self.data[keep],
-            channels=self.source.channels.names,
-        )
 
-    def _bounds(self) -> tuple[I64, I64]:
-        newlines = np.flatnonzero(self.buffer == _NEWLINE)
-        starts, ends = np.empty_like(newlines), newlines.copy()
-        starts[:1] = BEFORE
-        starts[1:] = newlines[:-1] + 1
-        ends -= self.buffer[ends - 1] == _RETURN
-        if self.style == "candump":  # python-can and candump -x append the direction
-            last = self.buffer[ends - 1]
-            ends -= 2 * ((self.buffer[ends - 2] == _SPACE) & ((last == ord("R")) | (last == ord("T"))))
-        too_long = ends - starts > MAXIMUM_LINE
-        if too_long.any():
-            self.source.rejected[LINE_TOO_LONG] += int(too_long.sum())
-        keep = (ends > starts) & ~too_long
-        return (starts, ends) if keep.all() else (starts[keep], ends[keep])
+def candump_blocks(stream: BinaryIO, style: Style, source: Source, *, start_us: int | None) -> Iterator[FrameBlock]:
+    """Read `stream` to its end, about a megabyte of text a block.
 
-    def _line(self, row: int) -> bytes:
-        return self.buffer[self.starts[row] : self.ends[row]].tobytes()
+    `start_us`, microseconds since 1970-01-01 UTC, is added to the times of a log that counts from its
+    start (candump -tz, and the screen without -t). A date (candump -tA) is taken as UTC.
 
-    def _next_layout(self, left: I64) -> tuple[I64, Layout | None]:
-        """Read lines one by one until one has a layout; that line stays among those left."""
-        for taken, row in enumerate(left.tolist()):
-            line = self._line(row)
-            if not isinstance(read_line(line, self.style), str):
-                layout = find_layout(line, self.style, self.source)
-                if layout is not None:
-                    return left[taken:], layout
-            self._read_single(row)
-        return left[:0], None
+    Raises:
+        ValueError: times count from the start of the log and `start_us` is None.
+    """
+    names, line = new_names(), new_line()
+    counts = np.zeros(N_CODES, dtype=np.int64)
+    shift_us: int | None = None
+    for text, end in whole_lines(stream, source):
+        at, width = 0, CLASSIC_BYTES
+        while at < end:
+            columns = _room((end - at) // 24 + 64, width)
+            at, n, is_too_narrow = _read_lines(text, at, end, style == "candump_screen", columns, line, names, counts)
+            if is_too_narrow:
+                width = MAXIMUM_FRAME_BYTES
+            _register(names, source)
+            _count(counts, source)
+            if n:
+                if shift_us is None:
+                    shift_us = _shift_us(int(columns.time_us[0]), start_us)
+                columns.time_us[:n] += shift_us
+                yield _block(columns, n, source)
 
-    def _read_single(self, row: int) -> None:
-        frame = read_line(self._line(row), self.style)
-        if isinstance(frame, str):
-            self.source.rejected[frame] += 1
-            return
-        channel = self.source.channels.index(frame.channel)
-        if channel is None:
-            self.source.rejected[TOO_MANY_CHANNELS] += 1
-            return
-        self._put(row, frame, channel)
 
-    def _put(self, row: int, frame: LineFrame, channel: int) -> None:
-        if len(frame.payload) > self.data.shape[1]:
-            self.data = widened(self.data, MAXIMUM_FRAME_BYTES)
-        self.time_us[row], self.channel[row], self.can_id[row] = frame.time_us, channel, frame.can_id
-        self.is_extended[row], self.length[row], self.is_frame[row] = frame.is_extended, len(frame.payload), True
-        self.data[row, : len(frame.payload)] = np.frombuffer(frame.payload, dtype=np.uint8)
+def _shift_us(first_us: int, start_us: int | None) -> int:
+    if first_us >= RELATIVE_BEFORE_US:
+        return 0
+    if start_us is None:
+        raise ValueError(NEEDS_START)
+    return start_us
 
-    def _read_layout(self, words: U64, layout: Layout, rows: I64) -> NDArray[np.bool_]:
-        """Fill the columns at `rows` from the lines that have the layout; which ones they were."""
-        read = read_columns(words, self.starts[rows], self.ends[rows], layout)
-        is_extended = layout.n_id == 8
-        is_frame = read.can_id <= (LARGEST_EXTENDED if is_extended else LARGEST_STANDARD)
-        self._count_no_frames(read.can_id[read.fits & ~is_frame], is_extended)
-        kept = read.fits & is_frame
-        target = rows[kept]
-        self.time_us[target] = read.time_us[kept]
-        self.channel[target] = layout.channel
-        self.can_id[target] = read.can_id[kept]
-        self.is_extended[target] = is_extended
-        self.length[target] = read.length[kept]
-        self.data[target, :CLASSIC_BYTES] = read.data[kept]
-        self.is_frame[target] = True
-        return read.fits
 
-    def _count_no_frames(self, can_id: U64, is_extended: bool) -> None:
-        n_error = int(((can_id & np.uint64(ERROR_FLAG)) != 0).sum()) if is_extended else 0
-        for reason, count in ((ERROR_FRAME, n_error), (MALFORMED_LINE, len(can_id) - n_error)):
-            if count:
-                self.source.rejected[reason] += count
+def _room(n: int, width: int) -> _Columns:
+    words = np.empty(n * width // 8, dtype=np.uint64)
+    return _Columns(
+        np.empty(n, dtype=np.int64),
+        np.empty(n, dtype=np.int16),
+        np.empty(n, dtype=np.uint32),
+        np.empty(n, dtype=np.bool_),
+        np.empty(n, dtype=np.uint8),
+        words.view(np.uint8),
+        words,
+    )
+
+
+def _block(columns: _Columns, n: int, source: Source) -> FrameBlock:
+    data = columns.data.reshape(len(columns.time_us), -1)
+    return FrameBlock(
+        time_us=columns.time_us[:n],
+        channel=columns.channel[:n],
+        can_id=columns.can_id[:n],
+        is_extended=columns.is_extended[:n],
+        length=columns.length[:n],
+        data=data[:n],
+        channels=source.channels.names,
+    )
+
+
+def _register(names: Names, source: Source) -> None:
+    for number in range(len(source.channels.names), int(names.n[0])):
+        source.channels.index(names.text[number, : names.length[number]].tobytes().decode("ascii"))
+
+
+def _count(counts: I64, source: Source) -> None:
+    for code, reason in _REASONS.items():
+        if counts[code]:
+            source.rejected[reason] += int(counts[code])
+    counts[:] = 0
+
+
+@inline_kernel
+def _same_channel(word: np.uint64, before: int, names: U64, masks: U64, n_names: int) -> int:
+    """Number of the short channel name in a word, that of the line before tried first; -1 if none is there."""
+    if before < n_names and masks[before] != _0 and (word ^ names[before]) & masks[before] == _0:
+        return before
+    for number in range(n_names):
+        if masks[number] != _0 and (word ^ names[number]) & masks[number] == _0:
+            return number
+    return -1
+
+
+@kernel
+def _keep(line: Line, columns: _Columns, row: int, n_words: int) -> None:
+    """Copy the frame of a line that was read character by character."""
+    columns.time_us[row] = line.fields[TIME_US]
+    columns.channel[row] = line.fields[CHANNEL]
+    columns.can_id[row] = line.fields[CAN_ID]
+    columns.is_extended[row] = line.fields[IS_EXTENDED] != 0
+    columns.length[row] = line.fields[LENGTH]
+    columns.words[row * n_words : (row + 1) * n_words] = 0
+    for i in range(line.fields[LENGTH]):
+        columns.data[row * n_words * 8 + i] = line.data[i]
+
+
+@inline_kernel
+def _payload(text: U8, at: int) -> tuple[np.uint64, int, int]:
+    """(payload, its length, place of the line end behind it) of up to eight bytes; place -1 if there is more."""
+    low, bad_low = hex8(load64(text, at))
+    high, bad_high = hex8(load64(text, at + 8))
+    if bad_low | bad_high == _0:
+        at += 16
+        return low | high << _32, 8, (at if text[at] == _NEWLINE else -1)
+    word = _0
+    n = 0
+    while n < CLASSIC_BYTES:
+        upper = hex_digit(text[at])
+        lower = hex_digit(text[at + 1])
+        if upper < 0 or lower < 0:
+            break
+        word |= _U(upper << 4 | lower) << _U(8 * n)
+        n += 1
+        at += 2
+    return word, n, (at if text[at] == _NEWLINE else -1)
+
+
+@kernel
+def _read_lines(
+    text: U8, at: int, end: int, is_screen: bool, columns: _Columns, line: Line, names: Names, counts: I64
+) -> tuple[int, int, bool]:
+    """Read lines from `at` on until the end, full columns, or a frame longer than the columns are wide.
+
+    Returns (place of the next line, frames read, whether the next frame is too long). `text[end - 1]` is a
+    newline, so no loop over a line runs past `end`, and words read beyond it lie in the spare bytes.
+    """
+    # Arrays of the loop are taken out of their tuple once: numba counts references each time.
+    times, channels, ids, extended = columns.time_us, columns.channel, columns.can_id, columns.is_extended
+    lengths, words = columns.length, columns.words
+    name_words, name_masks, name_lengths, n_names = names.word, names.mask, names.length, names.n
+    n_room = len(times)
+    n_words = len(words) // n_room
+    row = 0
+    channel = 0
+    second_low, second_high, second_us = _0, _0, _0
+    while at < end and row < n_room:
+        # The layout of nearly every line: (1436509052.249713) can0 18FEF100#0123456789ABCDEF
+        if not is_screen and text[at] == _OPEN:
+            low, high = load64(text, at + 1), load64(text, at + 9) & _SECONDS_END
+            is_plain = True
+            if low != second_low or high != second_high:
+                eight, bad = decimal8(low)
+                ninth, tenth = (high & _BYTE) - _ZERO_DIGIT, (high >> _8 & _BYTE) - _ZERO_DIGIT
+                is_plain = bad == _0 and ninth < _10 and tenth < _10 and high >> _16 == _DOT
+                if is_plain:
+                    second_low, second_high = low, high
+                    second_us = (eight * _100 + ninth * _10 + tenth) * _MILLION
+            tail = load64(text, at + 12)
+            micro, bad = decimal8(tail << _16 | _TWO_ZEROS)
+            if is_plain and bad == _0 and tail >> _48 == _CLOSE_SPACE:
+                found = _same_channel(load64(text, at + 20), channel, name_words, name_masks, n_names[0])
+                if found >= 0:
+                    channel = found
+                    begin = at + 21 + name_lengths[channel]
+                    can_id, bad = hex8(load64(text, begin))
+                    can_id = swap32(can_id)
+                    is_extended = bad == _0 and text[begin + 8] == _HASH and can_id <= _LARGEST_EXTENDED
+                    is_standard = False
+                    if not is_extended and text[begin + 3] == _HASH:
+                        first, second, third = (
+                            hex_digit(text[begin]),
+                            hex_digit(text[begin + 1]),
+                            hex_digit(text[begin + 2]),
+                        )
+                        is_standard = 0 <= first < 8 and second >= 0 and third >= 0
+                        can_id = _U(first << 8 | second << 4 | third)
+                    if is_extended or is_standard:
+                        payload, length, behind = _payload(text, begin + (9 if is_extended else 4))
+                        if 0 <= behind < end:
+                            for word in range(row * n_words + 1, (row + 1) * n_words):
+                                words[word] = _0
+                            words[row * n_words] = payload
+                            times[row] = np.int64(second_us + micro)
+                            channels[row] = channel
+                            ids[row] = can_id
+                            extended[row] = is_extended
+                            lengths[row] = length
+                            row += 1
+                            at = behind + 1
+                            continue
+        behind = at
+        while text[behind] != _NEWLINE:
+            behind += 1
+        line_end = behind - 1 if behind > at and text[behind - 1] == _RETURN else behind
+        if line_end > at:
+            code = TOO_LONG if line_end - at > MAXIMUM_LINE else read_line(text, at, line_end, is_screen, line, names)
+            if code == FRAME:
+                if line.fields[LENGTH] > 8 * n_words:
+                    return at, row, True
+                _keep(line, columns, row, n_words)
+                row += 1
+            else:
+                counts[code] += 1
+        at = behind + 1
+    return at, row, False

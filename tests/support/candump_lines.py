@@ -1,9 +1,4 @@
-"""One line of candump text.
-
-What belongs here: what a line of `candump -L` or of candump's screen output may look like, and its
-slow, exact reading. `pm.canbus.formats.candump` reads whole blocks of lines of one layout at once
-and comes here for the layout and for the lines that have none.
-"""
+"""One line of candump text by regular expressions: slow, and independent of the kernel that is tested."""
 
 import re
 from dataclasses import dataclass

@@ -1,0 +1,24 @@
+"""Payloads given as bytes, and decoded columns as lists."""
+
+import numpy as np
+
+from pm.canbus.dbc import MessagePlan
+from pm.canbus.extract import Column, Payloads
+
+
+def payloads_of(plan: MessagePlan, raw: list[bytes]) -> Payloads:
+    """Payloads of any lengths, as the decoder stages them."""
+    width = -(-max(8, *(len(payload) for payload in raw)) // 8) * 8
+    words = np.frombuffer(b"".join(payload.ljust(width, b"\0") for payload in raw), dtype=np.uint64)
+    return Payloads(plan, words.reshape(len(raw), -1), np.array([len(payload) for payload in raw]))
+
+
+def as_list(column: Column) -> list[object]:
+    """The values of a column, None where null."""
+    if isinstance(column, list):
+        return list(column)
+    values: list[object] = column.values.tolist()
+    if column.valid is None:
+        return values
+    bits = np.unpackbits(column.valid, bitorder="little")[: len(values)]
+    return [value if bit else None for value, bit in zip(values, bits.tolist(), strict=True)]
