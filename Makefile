@@ -35,7 +35,7 @@ bench-decode: setup ## decoding speed beside other libraries, about ten minutes;
 
 lock: ## requirements.lock from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml -q --universal --generate-hashes --no-strip-extras --no-annotate --no-header \
-		--extra mdf --group dev --python-version 3.11 -o requirements.lock
+		--extra mdf --group dev --group bench --python-version 3.11 -o requirements.lock
 
 clean: ## removes the environment and all caches; the data in .pm stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist

@@ -24,7 +24,7 @@ from pm.canbus.faults import (
     new_faults,
     reset_faults,
 )
-from pm.canbus.formats.block import FrameBlock
+from pm.canbus.formats.block import FrameBlock, Frames
 from pm.canbus.logfile import LogFile
 from pm.canbus.route import (
     ALL_READ,
@@ -38,7 +38,6 @@ from pm.canbus.route import (
     N_FRAMES,
     N_MESSAGES,
     N_TRANSPORT,
-    Columns,
     Matcher,
     Room,
     new_matcher,
@@ -168,12 +167,12 @@ class _Pass:
     def take(self, block: FrameBlock) -> Iterator[DecodedBatch]:
         """Sort a block's frames into the room, and hand over what is full."""
         self._channels = block.channels
-        columns = Columns(
+        frames = Frames(
             block.time_us, block.channel, block.can_id, block.is_extended, block.length, block.data.reshape(-1)
         )
         at, stopped = 0, MESSAGE_FULL
         while stopped != ALL_READ:
-            at, stopped, message = route(columns, at, self._matcher, self._room)
+            at, stopped, message = route(frames, at, self._matcher, self._room)
             if stopped == MESSAGE_FULL:
                 yield DecodedBatch((self._decode(message, at_end=False),), _NO_FAULTS, _NO_MESSAGES)
             elif stopped == MESSAGES_FULL:
@@ -217,7 +216,7 @@ class _Pass:
     def _everything(self) -> Iterator[tuple[DecodedMessage, ...]]:
         """All rows that wait, some `BATCH_VALUES` values at a time."""
         part: list[DecodedMessage] = []
-        for message in np.flatnonzero(self._room.staging.count).tolist():
+        for message in np.flatnonzero(self._room.staging.n_waiting).tolist():
             part.append(self._decode(message, at_end=True))
             if sum(decoded.n_values for decoded in part) >= BATCH_VALUES:
                 yield tuple(part)

@@ -213,9 +213,10 @@ class Payloads:
         raw = self._raw(signal)
         valid = np.ones(len(raw), dtype=np.bool_) if present is None else present.copy()
         if signal.is_float:
-            read = raw.astype(_RAW_OF_FLOAT[signal.length]).view(_FLOATS[signal.length]).astype(np.float64)
-            np.add(read * signal.scale, signal.offset, out=values)
-            is_finite = np.isfinite(read)
+            with np.errstate(invalid="ignore", over="ignore"):  # what is no number is counted, not warned of
+                read = raw.astype(_RAW_OF_FLOAT[signal.length]).view(_FLOATS[signal.length]).astype(np.float64)
+                np.add(read * signal.scale, signal.offset, out=values)
+            is_finite = np.isfinite(values)
             self._add(signal, NOT_FINITE, int((valid & ~is_finite).sum()))
             valid &= is_finite
         else:

@@ -79,7 +79,9 @@ def _compiled(function: F, **more: object) -> F:
     if folder is not None:
         numba.config.CACHE_DIR = folder
     # error_model: as in numpy and C, a division by zero raises nothing. nogil: readers may run in threads.
-    return cast("F", numba.njit(cache=folder is not None, nogil=True, error_model="numpy", **more)(function))
+    # Without numba's runtime a kernel makes no arrays, and counts no references to those it is given.
+    how = {"cache": folder is not None, "nogil": True, "error_model": "numpy", "_nrt": False}
+    return cast("F", numba.njit(**how, **more)(function))
 
 
 def kernel(function: F) -> F:

@@ -16,12 +16,12 @@ from typing import BinaryIO, Final, cast
 from pm.asof import require_instant
 from pm.canbus.formats.asc import asc_blocks
 from pm.canbus.formats.blf import blf_blocks
-from pm.canbus.formats.block import FrameBlock, Source
+from pm.canbus.formats.block import UTF8_MARK, FrameBlock, Source
 from pm.canbus.formats.candump import candump_blocks
 from pm.canbus.formats.csv_rows import csv_blocks
 from pm.canbus.formats.mdf import mdf_blocks
 from pm.canbus.formats.packed import MAGIC_BYTES, Packing, packing_of, unpacked, unpacked_copy
-from pm.canbus.formats.sniff import EXPECTED, SNIFFED_BYTES, UTF8_MARK, LogFormat, sniff, what_it_is
+from pm.canbus.formats.sniff import EXPECTED, SNIFFED_BYTES, LogFormat, sniff, what_it_is
 from pm.canbus.formats.trc import trc_blocks
 from pm.errors import ConfigError, DataError, PmError
 

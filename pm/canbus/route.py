@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pm.canbus.bits import load64
 from pm.canbus.dbc import SignalDatabase
 from pm.canbus.faults import MAXIMUM_CODES, FaultBuffer, take_dm
-from pm.canbus.formats.block import CLASSIC_BYTES, I64, U8, U32
+from pm.canbus.formats.block import CLASSIC_BYTES, I64, U8, U32, Frames
 from pm.canbus.j1939 import FIRST_PDU2_FORMAT, GLOBAL_ADDRESS, PGN_DM1, PGN_DM2, PGN_TP_CM, PGN_TP_DT
 from pm.canbus.jit import kernel
 from pm.canbus.staging import LENGTH_SHIFT, MOST_SERIES, Staging, is_full, put_row, sampled_row
@@ -65,18 +65,6 @@ class Messages(NamedTuple):
     payload: U8
     n: I64
     """One number: how many messages wait."""
-
-
-class Columns(NamedTuple):
-    """A block of frames as the kernel takes it."""
-
-    time_us: I64
-    channel: NDArray[np.int16]
-    can_id: U32
-    is_extended: NDArray[np.bool_]
-    length: U8
-    data: U8
-    """Payloads one behind the other, all of one width."""
 
 
 class Room(NamedTuple):
@@ -155,8 +143,8 @@ def _stage(
     if staging.period_us[0]:
         row = sampled_row(staging, message, address, time_us, position)
     else:
-        row = staging.count[message]
-        staging.count[message] = row + 1
+        row = staging.n_waiting[message]
+        staging.n_waiting[message] = row + 1
     put_row(staging, message, row, time_us, address, data, at, length)
     return message if is_full(staging, message) else NO_MESSAGE
 
@@ -193,7 +181,7 @@ def _has_room_for_message(messages: Messages) -> bool:
 
 
 @kernel
-def route(columns: Columns, begin: int, matcher: Matcher, room: Room) -> tuple[int, int, int]:
+def route(frames: Frames, begin: int, matcher: Matcher, room: Room) -> tuple[int, int, int]:
     """Take the frames of a block apart, from frame `begin` on.
 
     Returns (number of the next frame, why it stopped, of which message the room is full). It stops when the
@@ -201,11 +189,11 @@ def route(columns: Columns, begin: int, matcher: Matcher, room: Room) -> tuple[i
     again, call it with the frame it returned. No message's room may be full when it is called.
     """
     # Arrays of the loop are taken out of their tuples once: numba counts references each time.
-    time_us, ids, channels, is_extended = columns.time_us, columns.can_id, columns.channel, columns.is_extended
-    lengths, data = columns.length, columns.data
+    time_us, ids, channels, is_extended = frames.time_us, frames.can_id, frames.channel, frames.is_extended
+    lengths, data = frames.length, frames.data
     of_pgn, role_of_pgn, of_standard_id = matcher.of_pgn, matcher.role_of_pgn, matcher.of_standard_id
     staging, tally = room.staging, room.tally
-    first_row, first_word, n_words, count = staging.first_row, staging.first_word, staging.n_words, staging.count
+    first_row, first_word, n_words, count = staging.first_row, staging.first_word, staging.n_words, staging.n_waiting
     n_series = staging.n_series
     row_time_us, row_origin, row_words = staging.time_us, staging.origin, staging.words
     has_extended_ids = len(matcher.extended_ids) > 0

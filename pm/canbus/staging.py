@@ -44,7 +44,7 @@ class Staging(NamedTuple):
     first_word: I64
     n_words: I64
     """Eight-byte words a payload of the message has here."""
-    count: I64
+    n_waiting: I64
     """Rows that wait."""
     time_us: I64
     words: U64
@@ -81,7 +81,7 @@ def new_staging(database: SignalDatabase, period_us: int, most_rows: int = MOST_
         first_row=first_row,
         first_word=first_word,
         n_words=n_words,
-        count=np.zeros(len(messages), dtype=np.int64),
+        n_waiting=np.zeros(len(messages), dtype=np.int64),
         time_us=np.empty(n_rows, dtype=np.int64),
         words=np.empty(int(first_word[-1]), dtype=np.uint64),
         origin=np.empty(n_rows, dtype=np.uint64),
@@ -111,7 +111,7 @@ def _rows(message: MessagePlan, n_words: int, share_bytes: int, most_rows: int) 
 @kernel
 def is_full(staging: Staging, message: int) -> bool:
     """True when no further row of the message has room."""
-    return staging.count[message] == staging.first_row[message + 1] - staging.first_row[message]
+    return staging.n_waiting[message] == staging.first_row[message + 1] - staging.first_row[message]
 
 
 @kernel
@@ -155,8 +155,8 @@ def sampled_row(staging: Staging, message: int, address: int, time_us: int, posi
         staging.n_series[0] += 1
     row = np.int64(staging.series_row[entry])
     if row == _NO_ROW or staging.series_period[entry] != period:
-        row = staging.count[message]
-        staging.count[message] = row + 1
+        row = staging.n_waiting[message]
+        staging.n_waiting[message] = row + 1
         staging.series_row[entry] = row
         staging.series_period[entry] = period
     to = staging.first_row[message] + row
@@ -204,10 +204,10 @@ def take_rows(staging: Staging, message: int, *, at_end: bool) -> Rows:
     When sampling, the last row of each series is held back, because a later one of its period may still
     come, unless `at_end` or more than half of the room is held.
     """
-    n, begin = int(staging.count[message]), int(staging.first_row[message])
+    n, begin = int(staging.n_waiting[message]), int(staging.first_row[message])
     rows = _view(staging, message, n)
     if not staging.period_us[0]:
-        staging.count[message] = 0
+        staging.n_waiting[message] = 0
         return rows
     here = slice(begin, begin + n)
     entry = staging.entry[here]
@@ -239,10 +239,10 @@ def _view(staging: Staging, message: int, n: int) -> Rows:
 def _keep_rows(staging: Staging, message: int, kept: NDArray[np.intp]) -> None:
     """Move rows to the front of a message's room."""
     n, begin = len(kept), int(staging.first_row[message])
-    held = [column[kept] for column in _view(staging, message, int(staging.count[message]))]
+    held = [column[kept] for column in _view(staging, message, int(staging.n_waiting[message]))]
     for column, part in zip(_view(staging, message, n), held, strict=True):
         column[:] = part
     for column in (staging.position, staging.entry):
         column[begin : begin + n] = column[begin + kept]
     staging.series_row[staging.entry[begin : begin + n]] = np.arange(n)
-    staging.count[message] = n
+    staging.n_waiting[message] = n

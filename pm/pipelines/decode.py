@@ -20,8 +20,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pm.canbus.columns import MESSAGE_SCHEMA
 from pm.canbus.dbc import SignalDatabase, load_dbc
-from pm.canbus.decode import DECODER_VERSION, MESSAGE_SCHEMA, DecodedBatch, DecodeReport, LogDecoder
+from pm.canbus.decode import DECODER_VERSION, DecodedBatch, DecodeReport, LogDecoder
 from pm.canbus.faults import DEFAULT_OLD_CONVERSION, FAULT_SCHEMA
 from pm.canbus.logfile import LogFile, open_log
 from pm.canbus.staging import MOST_ROWS
@@ -95,7 +96,9 @@ def decode_to_parquet(
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
             made = Path(folder) / "made"
-            written, rows = _write_all(logs, LogDecoder(database, old_conversion_method=old_conversion_method), made, track)
+            written, rows = _write_all(
+                logs, LogDecoder(database, old_conversion_method=old_conversion_method), made, track
+            )
             summary = _summarise(written, database, out, rows, seconds=time.perf_counter() - began)
             content = json.dumps(_report_content(summary, database), indent=2, default=_instant_text)
             (made / REPORT_FILE).write_text(content + "\n", encoding="utf-8")

@@ -32,7 +32,6 @@ VIN_SPN: Final = 237
 """J1939-71: the vehicle identification number. It goes into `vehicle_identity` and nowhere else."""
 
 
-
 @dataclass(frozen=True)
 class IngestJob:
     """One file to ingest: of which vehicle, known since when."""

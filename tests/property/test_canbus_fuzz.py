@@ -20,13 +20,23 @@ from pm.errors import ConfigError
 PROJECT = Path(__file__).resolve().parents[2]
 FIXED = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 STARTS = (
-    b"", b"(1600000000.000000) can0 18FEF100#", b" (000.000000)  can0  18FEF100   [8]  ", b"(1600000000.1) can0 123##1",
+    b"",
+    b"(1600000000.000000) can0 18FEF100#",
+    b" (000.000000)  can0  18FEF100   [8]  ",
+    b"(1600000000.1) can0 123##1",
     b"date Wed Apr 16 09:21:13.159 am 2014\nbase hex  timestamps absolute\n   0.1 1  123 Rx   d ",
-    b";$FILEVERSION=1.1\n;$STARTTIME=43970.5\n  1)  1.0  Rx  0123  8  ", b";$FILEVERSION=2.0\n;$COLUMNS=N,O,T,I,d,l,D\n 1 ",
-    b"timestamp,arbitration_id,extended,remote,error,dlc,data\n1600000000.0,0x123,0,0,0,8,", b"Time,Chn,ID,Dir,DLC,Data\n1,",
-    b"LOGG", b"LOGG\x90\0\0\0\x05\0\0\0LOBJ", b"MDF     4.10    ", b"UnFinMF 4.11    ", b"\x1f\x8b\x08\0", b"PK\x03\x04",
+    b";$FILEVERSION=1.1\n;$STARTTIME=43970.5\n  1)  1.0  Rx  0123  8  ",
+    b";$FILEVERSION=2.0\n;$COLUMNS=N,O,T,I,d,l,D\n 1 ",
+    b"timestamp,arbitration_id,extended,remote,error,dlc,data\n1600000000.0,0x123,0,0,0,8,",
+    b"Time,Chn,ID,Dir,DLC,Data\n1,",
+    b"LOGG",
+    b"LOGG\x90\0\0\0\x05\0\0\0LOBJ",
+    b"MDF     4.10    ",
+    b"UnFinMF 4.11    ",
+    b"\x1f\x8b\x08\0",
+    b"PK\x03\x04",
     b"\x28\xb5\x2f\xfd",
-)  # fmt: skip
+)
 
 
 def check_log(content: bytes, database: SignalDatabase) -> None:
@@ -66,13 +76,12 @@ def test_long_files_of_one_pattern(database: SignalDatabase, filling: bytes) -> 
         check_log(start + filling * (300_000 // len(filling)), database)
 
 
-@pytest.mark.parametrize("checks_bounds", [True, False])
-def test_damaged_logs_of_every_format(tmp_path: Path, checks_bounds: bool) -> None:
-    # A process of its own: a kernel in an endless loop, or one that writes outside its arrays, ends it alone.
-    environment = {**os.environ, "NUMBA_BOUNDSCHECK": str(int(checks_bounds)), "PYTHONPATH": str(PROJECT)}
+def test_damaged_logs_of_every_format(tmp_path: Path) -> None:
+    # A process of its own: it checks every index, and a kernel in an endless loop ends it alone.
+    environment = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "PYTHONPATH": str(PROJECT)}
     script = PROJECT / "tests" / "support" / "canbus_fuzz.py"
     done = subprocess.run(
-        [sys.executable, script, tmp_path, "40", "0" if checks_bounds else "1000"],
+        [sys.executable, script, tmp_path, "60", "0"],
         env=environment, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr[-3000:]}"
@@ -110,8 +119,7 @@ def check_dbc(content: bytes, log: Path) -> bool:
         began = time.perf_counter()
         try:
             loaded = load_dbc([path])
-        except ConfigError as reason:
-            assert str(path) in str(reason)
+        except ConfigError:
             return False
         finally:
             assert time.perf_counter() - began < CASE_S

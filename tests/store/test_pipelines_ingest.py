@@ -1,7 +1,7 @@
 """A file is committed whole, exactly once, or not at all."""
 
 import hashlib
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -219,19 +219,22 @@ def test_a_vin_goes_into_the_identity_table_and_nowhere_else(conn, vehicle_id, t
     assert telemetry.stored_messages(conn) == ("ET1",)
 
 
-def test_a_log_with_relative_times_is_taken_to_end_when_it_became_known(conn, vehicle_id, tmp_path):
+def test_a_log_with_relative_times_needs_its_start_and_is_refused_without(conn, vehicle_id, tmp_path):
     lines = [f" (00{at}.000000)  can0  18FEEE00   [8]  {80 + at:02X} FF FF FF FF FF FF FF\n" for at in (0, 4)]
     path = written(tmp_path, "screen.txt", *lines)
-    report = ingest_log(conn, IngestJob(path, vehicle_id, KNOWN_AT), load_dbc(DBC), Policy())
-    assert "relative" in str(report.note)
-    assert report.n_rows == 2
+    with pytest.raises(DataError, match="screen.txt: expected the instant of time zero .--start."):
+        ingest_log(conn, IngestJob(path, vehicle_id, KNOWN_AT), load_dbc(DBC), Policy())
+    assert logs.fetch_log_files(conn).is_empty()
+    start = KNOWN_AT.replace(day=9)
+    assert ingest_log(conn, IngestJob(path, vehicle_id, KNOWN_AT, start), load_dbc(DBC), Policy()).n_rows == 2
     times = [row[0] for row in conn.execute("SELECT time FROM telemetry.et1 ORDER BY time").fetchall()]
-    assert times == [KNOWN_AT.replace(day=9, hour=23, minute=59, second=56), KNOWN_AT]
+    assert times == [start, start + timedelta(seconds=4)]
 
 
 def test_the_real_truck_logs_go_in_and_keep_their_two_odometers(conn, vehicle_id, shared):
     path = shared("can/logs/P1_trucksentry_normal_drive.candump-screen.txt")
-    report = ingest_log(conn, IngestJob(path, vehicle_id, KNOWN_AT), load_dbc(DBC), Policy())
+    job = IngestJob(path, vehicle_id, KNOWN_AT, start=KNOWN_AT.replace(day=9))
+    report = ingest_log(conn, job, load_dbc(DBC), Policy())
     assert report.n_frames == 19957
     found = conn.execute(
         "SELECT source_address, max(highrestotalvehicledistance) FROM telemetry.vdhr GROUP BY 1 ORDER BY 1"

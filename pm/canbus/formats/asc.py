@@ -11,7 +11,7 @@ from typing import BinaryIO, Final
 import numpy as np
 
 from pm.canbus.formats.asc_header import read_header_line
-from pm.canbus.formats.block import CLASSIC_BYTES, I64, MAXIMUM_FRAME_BYTES, U8, FrameBlock, Source
+from pm.canbus.formats.block import CLASSIC_BYTES, I64, MAXIMUM_FRAME_BYTES, U8, FrameBlock, Frames, Source
 from pm.canbus.formats.textframes import (
     CAN_ID,
     CHANNEL,
@@ -28,7 +28,6 @@ from pm.canbus.formats.textframes import (
     REQUEST,
     SKIP,
     TOO_LONG,
-    Frames,
     Log,
     Origin,
     new_log,

@@ -8,7 +8,7 @@ import re
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
-from pm.canbus.formats.textframes import UTF8_MARK
+from pm.canbus.formats.block import UTF8_MARK
 from pm.canbus.formats.textscan import DECIMAL, HEX
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

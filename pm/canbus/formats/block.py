@@ -1,10 +1,11 @@
 """What every log reader yields: CAN frames as columns, a block at a time.
 
 What belongs here: the `FrameBlock` type, the numbering of bus channels, the `Source` that readers
-share, and the block builder for readers that hand over one frame at a time. No file is opened here.
+share, and joining blocks. No file is opened here.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -26,6 +27,11 @@ ERROR_FRAME: Final = "error_frame"
 MALFORMED_LINE: Final = "malformed_line"
 LINE_TOO_LONG: Final = "line_too_long"
 TOO_MANY_CHANNELS: Final = "too_many_channels"
+
+UTF8_MARK: Final = b"\xef\xbb\xbf"
+NEEDS_START: Final = "expected the instant of time zero (--start), because the log's times are relative, but got none"
+RELATIVE_BEFORE_US: Final = 315_532_800_000_000
+"""Ten years: a log whose first time is earlier counts from its start, for no log is that old or that long."""
 
 
 @dataclass(frozen=True)
@@ -76,30 +82,53 @@ class Source:
     rejected: Counter[str] = field(default_factory=Counter)
 
 
-class Frame(NamedTuple):
-    """One data frame, for readers that have no columns."""
+class Frames(NamedTuple):
+    """Columns of frames as kernels fill and take them; like `FrameBlock`, but `data` may be flat."""
 
-    time_us: int
-    channel: int
-    can_id: int
-    is_extended: bool
-    payload: bytes
+    time_us: I64
+    channel: NDArray[np.int16]
+    can_id: U32
+    is_extended: NDArray[np.bool_]
+    length: U8
+    data: U8
 
 
-def block_of(frames: list[Frame], source: Source) -> FrameBlock:
-    """Columns of `frames`."""
-    longest = max((len(frame.payload) for frame in frames), default=0)
-    width = CLASSIC_BYTES if longest <= CLASSIC_BYTES else MAXIMUM_FRAME_BYTES
-    packed = b"".join(frame.payload.ljust(width, b"\0") for frame in frames)
+def new_frames(n: int, width: int) -> Frames:
+    """Room for n frames with payloads of up to `width` bytes (8 or 64), `data` of shape (n, width) and zero."""
+    return Frames(
+        np.empty(n, dtype=np.int64),
+        np.empty(n, dtype=np.int16),
+        np.empty(n, dtype=np.uint32),
+        np.empty(n, dtype=np.bool_),
+        np.empty(n, dtype=np.uint8),
+        np.zeros((n, width), dtype=np.uint8),
+    )
+
+
+def new_text_frames(text_bytes: int, width: int) -> Frames:
+    """Room for what so many bytes of text usually hold, at most a block."""
+    return new_frames(min(text_bytes // 24 + 64, BLOCK_FRAMES), width)
+
+
+def block_of(frames: Frames, n: int, source: Source) -> FrameBlock:
+    """The first n frames as a block."""
     return FrameBlock(
-        time_us=np.array([frame.time_us for frame in frames], dtype=np.int64),
-        channel=np.array([frame.channel for frame in frames], dtype=np.int16),
-        can_id=np.array([frame.can_id for frame in frames], dtype=np.uint32),
-        is_extended=np.array([frame.is_extended for frame in frames], dtype=np.bool_),
-        length=np.array([len(frame.payload) for frame in frames], dtype=np.uint8),
-        data=np.frombuffer(packed, dtype=np.uint8).reshape(len(frames), width),
+        time_us=frames.time_us[:n],
+        channel=frames.channel[:n],
+        can_id=frames.can_id[:n],
+        is_extended=frames.is_extended[:n],
+        length=frames.length[:n],
+        data=frames.data[:n],
         channels=source.channels.names,
     )
+
+
+def count_lines(counts: I64, reasons: Mapping[int, str], source: Source) -> None:
+    """Move the counts of what was no data frame, by code, to `source`, by reason."""
+    for code, reason in reasons.items():
+        if counts[code]:
+            source.rejected[reason] += int(counts[code])
+    counts[:] = 0
 
 
 def widened(data: U8, width: int) -> U8:

@@ -6,10 +6,9 @@ channel name) are read eight characters at a time; every other line is read char
 """
 
 from collections.abc import Iterator
-from typing import BinaryIO, Final, Literal, NamedTuple
+from typing import BinaryIO, Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pm.canbus.bits import decimal8, hex8, hex_digit, load64, swap32
 from pm.canbus.formats.block import (
@@ -19,13 +18,18 @@ from pm.canbus.formats.block import (
     LINE_TOO_LONG,
     MALFORMED_LINE,
     MAXIMUM_FRAME_BYTES,
+    NEEDS_START,
+    RELATIVE_BEFORE_US,
     REMOTE_FRAME,
     TOO_MANY_CHANNELS,
     U8,
-    U32,
     U64,
     FrameBlock,
+    Frames,
     Source,
+    block_of,
+    count_lines,
+    new_text_frames,
 )
 from pm.canbus.formats.candump_line import (
     CAN_ID,
@@ -51,10 +55,6 @@ from pm.canbus.jit import inline_kernel, kernel
 
 Style = Literal["candump", "candump_screen"]
 
-RELATIVE_BEFORE_US: Final = 315_532_800_000_000
-"""A log whose first time is before 1980 counts from its start: no log is that old."""
-NEEDS_START: Final = "expected the instant of time zero (--start), because the log's times are relative, but got none"
-
 _OPEN, _HASH, _NEWLINE, _RETURN = 0x28, 0x23, 0x0A, 0x0D
 
 _U = np.uint64
@@ -77,20 +77,6 @@ _REASONS: Final = {
 }
 
 
-class _Columns(NamedTuple):
-    """Room for the frames of one block."""
-
-    time_us: I64
-    channel: NDArray[np.int16]
-    can_id: U32
-    is_extended: NDArray[np.bool_]
-    length: U8
-    data: U8
-    """Payloads one behind the other, all of one width."""
-    words: U64
-    """The same bytes, eight at a time."""
-
-
 def candump_blocks(stream: BinaryIO, style: Style, source: Source, *, start_us: int | None) -> Iterator[FrameBlock]:
     """Read `stream` to its end, about a megabyte of text a block.
 
@@ -103,20 +89,22 @@ def candump_blocks(stream: BinaryIO, style: Style, source: Source, *, start_us: 
     names, line = new_names(), new_line()
     counts = np.zeros(N_CODES, dtype=np.int64)
     shift_us: int | None = None
+    is_screen = style == "candump_screen"
     for text, end in whole_lines(stream, source):
         at, width = 0, CLASSIC_BYTES
         while at < end:
-            columns = _room((end - at) // 24 + 64, width)
-            at, n, is_too_narrow = _read_lines(text, at, end, style == "candump_screen", columns, line, names, counts)
+            frames = new_text_frames(end - at, width)
+            words = frames.data.view(np.uint64)
+            at, n, is_too_narrow = _read_lines(text, at, end, is_screen, frames, words, line, names, counts)
             if is_too_narrow:
                 width = MAXIMUM_FRAME_BYTES
             _register(names, source)
-            _count(counts, source)
+            count_lines(counts, _REASONS, source)
             if n:
                 if shift_us is None:
-                    shift_us = _shift_us(int(columns.time_us[0]), start_us)
-                columns.time_us[:n] += shift_us
-                yield _block(columns, n, source)
+                    shift_us = _shift_us(int(frames.time_us[0]), start_us)
+                frames.time_us[:n] += shift_us
+                yield block_of(frames, n, source)
 
 
 def _shift_us(first_us: int, start_us: int | None) -> int:
@@ -127,42 +115,9 @@ def _shift_us(first_us: int, start_us: int | None) -> int:
     return start_us
 
 
-def _room(n: int, width: int) -> _Columns:
-    words = np.empty(n * width // 8, dtype=np.uint64)
-    return _Columns(
-        np.empty(n, dtype=np.int64),
-        np.empty(n, dtype=np.int16),
-        np.empty(n, dtype=np.uint32),
-        np.empty(n, dtype=np.bool_),
-        np.empty(n, dtype=np.uint8),
-        words.view(np.uint8),
-        words,
-    )
-
-
-def _block(columns: _Columns, n: int, source: Source) -> FrameBlock:
-    data = columns.data.reshape(len(columns.time_us), -1)
-    return FrameBlock(
-        time_us=columns.time_us[:n],
-        channel=columns.channel[:n],
-        can_id=columns.can_id[:n],
-        is_extended=columns.is_extended[:n],
-        length=columns.length[:n],
-        data=data[:n],
-        channels=source.channels.names,
-    )
-
-
 def _register(names: Names, source: Source) -> None:
     for number in range(len(source.channels.names), int(names.n[0])):
         source.channels.index(names.text[number, : names.length[number]].tobytes().decode("ascii"))
-
-
-def _count(counts: I64, source: Source) -> None:
-    for code, reason in _REASONS.items():
-        if counts[code]:
-            source.rejected[reason] += int(counts[code])
-    counts[:] = 0
 
 
 @inline_kernel
@@ -177,16 +132,15 @@ def _same_channel(word: np.uint64, before: int, names: U64, masks: U64, n_names:
 
 
 @kernel
-def _keep(line: Line, columns: _Columns, row: int, n_words: int) -> None:
+def _keep(line: Line, frames: Frames, row: int) -> None:
     """Copy the frame of a line that was read character by character."""
-    columns.time_us[row] = line.fields[TIME_US]
-    columns.channel[row] = line.fields[CHANNEL]
-    columns.can_id[row] = line.fields[CAN_ID]
-    columns.is_extended[row] = line.fields[IS_EXTENDED] != 0
-    columns.length[row] = line.fields[LENGTH]
-    columns.words[row * n_words : (row + 1) * n_words] = 0
+    frames.time_us[row] = line.fields[TIME_US]
+    frames.channel[row] = line.fields[CHANNEL]
+    frames.can_id[row] = line.fields[CAN_ID]
+    frames.is_extended[row] = line.fields[IS_EXTENDED] != 0
+    frames.length[row] = line.fields[LENGTH]
     for i in range(line.fields[LENGTH]):
-        columns.data[row * n_words * 8 + i] = line.data[i]
+        frames.data[row, i] = line.data[i]
 
 
 @inline_kernel
@@ -212,19 +166,18 @@ def _payload(text: U8, at: int) -> tuple[np.uint64, int, int]:
 
 @kernel
 def _read_lines(
-    text: U8, at: int, end: int, is_screen: bool, columns: _Columns, line: Line, names: Names, counts: I64
+    text: U8, at: int, end: int, is_screen: bool, frames: Frames, words: U64, line: Line, names: Names, counts: I64
 ) -> tuple[int, int, bool]:
-    """Read lines from `at` on until the end, full columns, or a frame longer than the columns are wide.
+    """Read lines from `at` on until the end, full columns, or a frame longer than they are wide.
 
     Returns (place of the next line, frames read, whether the next frame is too long). `text[end - 1]` is a
     newline, so no loop over a line runs past `end`, and words read beyond it lie in the spare bytes.
     """
     # Arrays of the loop are taken out of their tuple once: numba counts references each time.
-    times, channels, ids, extended = columns.time_us, columns.channel, columns.can_id, columns.is_extended
-    lengths, words = columns.length, columns.words
+    times, channels, ids, extended = frames.time_us, frames.channel, frames.can_id, frames.is_extended
+    lengths = frames.length
     name_words, name_masks, name_lengths, n_names = names.word, names.mask, names.length, names.n
     n_room = len(times)
-    n_words = len(words) // n_room
     row = 0
     channel = 0
     second_low, second_high, second_us = _0, _0, _0
@@ -262,9 +215,7 @@ def _read_lines(
                     if is_extended or is_standard:
                         payload, length, behind = _payload(text, begin + (9 if is_extended else 4))
                         if 0 <= behind < end:
-                            for word in range(row * n_words + 1, (row + 1) * n_words):
-                                words[word] = _0
-                            words[row * n_words] = payload
+                            words[row, 0] = payload
                             times[row] = np.int64(second_us + micro)
                             channels[row] = channel
                             ids[row] = can_id
@@ -280,9 +231,9 @@ def _read_lines(
         if line_end > at:
             code = TOO_LONG if line_end - at > MAXIMUM_LINE else read_line(text, at, line_end, is_screen, line, names)
             if code == FRAME:
-                if line.fields[LENGTH] > 8 * n_words:
+                if line.fields[LENGTH] > 8 * words.shape[1]:
                     return at, row, True
-                _keep(line, columns, row, n_words)
+                _keep(line, frames, row)
                 row += 1
             else:
                 counts[code] += 1

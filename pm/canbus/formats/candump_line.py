@@ -11,6 +11,7 @@ import numpy as np
 
 from pm.canbus.bits import hex_digit, load64
 from pm.canbus.formats.block import CLASSIC_BYTES, I64, MAXIMUM_CHANNELS, MAXIMUM_FRAME_BYTES, U8, U64
+from pm.canbus.formats.textscan import days_from_date
 from pm.canbus.jit import kernel
 
 MAXIMUM_NAME: Final = 32
@@ -64,14 +65,6 @@ def new_names() -> Names:
         np.zeros(MAXIMUM_CHANNELS, dtype=np.uint64),
         np.zeros(1, dtype=np.int64),
     )
-
-
-@kernel
-def _days(year: int, month: int, day: int) -> int:
-    """Days from 1970-01-01 to a date of the Gregorian calendar: years are counted from March on."""
-    from_march = (month + 9) % 12
-    years = year - (1 if month < 3 else 0)
-    return 365 * years + years // 4 - years // 100 + years // 400 + (153 * from_march + 2) // 5 + day - 719_469
 
 
 @kernel
@@ -133,7 +126,7 @@ def _time(text: U8, at: int, end: int) -> tuple[int, int]:
         is_date = is_date and text[at + 9] == _COLON and text[at + 12] == _COLON
         if not is_date or not 1 <= month <= 12 or not 1 <= day <= 31:
             return 0, -1
-        whole = ((_days(whole, month, day) * 24 + hour) * 60 + minute) * 60 + second
+        whole = ((days_from_date(whole, month, day) * 24 + hour) * 60 + minute) * 60 + second
         at += 15
         n = 1
     if n == 0 or at >= end or text[at] != _DOT:

@@ -10,7 +10,7 @@ import numpy as np
 
 from pm.canbus.bits import hex_digit
 from pm.canbus.formats.block import U8
-from pm.canbus.formats.textscan import DASH, DOT, decimal_number, is_digit
+from pm.canbus.formats.textscan import DASH, DOT, days_from_date, decimal_number, is_digit
 from pm.canbus.jit import kernel
 
 LATEST_US: Final = 253_402_300_800_000_000
@@ -33,14 +33,6 @@ def _sextets() -> U8:
 
 
 SEXTETS: Final = _sextets()
-
-
-@kernel
-def _days(year: int, month: int, day: int) -> int:
-    """Days from 1970-01-01 to a date of the Gregorian calendar; the year is taken to begin in March."""
-    years = year - (1 if month < 3 else 0)
-    months = (month + 9) % 12
-    return 365 * years + years // 4 - years // 100 + years // 400 + (153 * months + 2) // 5 + day - 719_469
 
 
 @kernel
@@ -122,7 +114,7 @@ def _date_us(text: U8, at: int, end: int) -> int:
     is_date = is_date and text[at + 7] == text[at + 4] and text[at + 13] == _COLON and text[at + 16] == _COLON
     if not is_date or year < 1970 or (text[at + 10] != _SPACE and text[at + 10] != _T):
         return NO_TIME
-    us = (((_days(year, month, day) * 24 + hour) * 60 + minute) * 60 + second) * _SECOND_US
+    us = (((days_from_date(year, month, day) * 24 + hour) * 60 + minute) * 60 + second) * _SECOND_US
     at += 19
     if at < end and (text[at] == DOT or text[at] == _COMMA):
         at += 1

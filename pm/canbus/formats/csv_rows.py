@@ -12,18 +12,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pm.canbus.formats.block import (
-    BLOCK_FRAMES,
     CLASSIC_BYTES,
     ERROR_FRAME,
     I64,
     LINE_TOO_LONG,
     MALFORMED_LINE,
     MAXIMUM_FRAME_BYTES,
+    NEEDS_START,
+    RELATIVE_BEFORE_US,
     REMOTE_FRAME,
     TOO_MANY_CHANNELS,
     U8,
     FrameBlock,
+    Frames,
     Source,
+    block_of,
+    count_lines,
+    new_text_frames,
 )
 from pm.canbus.formats.csv_header import LARGEST_HEAD_BYTES, csv_layout
 from pm.canbus.formats.csv_row import (
@@ -45,16 +50,13 @@ from pm.canbus.formats.textframes import (
     FRAME,
     LONGEST_LINE,
     MALFORMED,
-    NEEDS_START,
     NO_CHANNEL,
     OTHER,
     OTHER_EVENT,
-    RELATIVE_BEFORE_US,
     REMOTE,
     REQUEST,
     TOO_LONG,
     TRANSMIT_REQUEST,
-    Frames,
 )
 from pm.canbus.formats.textscan import RETURN, find_newline
 from pm.canbus.jit import kernel
@@ -112,17 +114,17 @@ def csv_blocks(stream: BinaryIO, source: Source, *, start_us: int | None) -> Ite
     for text, end in whole_lines(body, source, maximum=LONGEST_LINE):
         at = 0
         while at < end:
-            frames = _new_frames(end - at, width)
+            frames = new_text_frames(end - at, width)
             at, n, is_too_narrow = _read_rows(text, at, end, settings, frames, row, counts)
             width = MAXIMUM_FRAME_BYTES if is_too_narrow else CLASSIC_BYTES
-            _count(counts, source)
+            count_lines(counts, _REASONS, source)
             if n:
                 if shift_us is None:
                     shift_us = _shift_us(int(frames.time_us[0]), start_us, layout.start_us)
                 _register(row.names, int(settings[N_OTHER]), numbers, source)
                 frames.time_us[:n] += shift_us
                 frames.channel[:n] = numbers[frames.channel[:n]]
-                yield _block(frames, n, source)
+                yield block_of(frames, n, source)
 
 
 def _read_head(stream: BinaryIO) -> bytes:
@@ -130,39 +132,6 @@ def _read_head(stream: BinaryIO) -> bytes:
     while len(head) < LARGEST_HEAD_BYTES and (more := stream.read(LARGEST_HEAD_BYTES - len(head))):
         head += more
     return head
-
-
-def _new_frames(text_bytes: int, width: int) -> Frames:
-    """Room for what so many bytes of text usually hold, at most a block."""
-    n = min(text_bytes // 24 + 64, BLOCK_FRAMES)
-    return Frames(
-        np.empty(n, dtype=np.int64),
-        np.empty(n, dtype=np.int16),
-        np.empty(n, dtype=np.uint32),
-        np.empty(n, dtype=np.bool_),
-        np.empty(n, dtype=np.uint8),
-        np.zeros((n, width), dtype=np.uint8),
-    )
-
-
-def _block(frames: Frames, n: int, source: Source) -> FrameBlock:
-    return FrameBlock(
-        time_us=frames.time_us[:n],
-        channel=frames.channel[:n],
-        can_id=frames.can_id[:n],
-        is_extended=frames.is_extended[:n],
-        length=frames.length[:n],
-        data=frames.data[:n],
-        channels=source.channels.names,
-    )
-
-
-def _count(counts: I64, source: Source) -> None:
-    """Move the counts of rows that were no data frames to `source`."""
-    for code, reason in _REASONS.items():
-        if counts[code]:
-            source.rejected[reason] += int(counts[code])
-    counts[:] = 0
 
 
 def _register(names: Names, n_other: int, numbers: NDArray[np.int16], source: Source) -> None:

@@ -20,6 +20,8 @@ from pm.errors import ConfigError
 
 _FRAMES_SIDE_BY_SIDE: Final = 1 << 19
 _LEAST_PIECE: Final = 256
+_BUFFER_BYTES: Final = 1 << 16
+"""Blocks of metadata lie close together: most are found in what was read for those before."""
 _GROUPS_KEPT_INFLATED: Final = 24
 
 
@@ -37,7 +39,7 @@ def mdf_blocks(path: Path, source: Source) -> Iterator[FrameBlock]:
             blocks may have been read before.
     """
     with ExitStack() as stack:
-        stream = stack.enter_context(path.open("rb"))
+        stream = stack.enter_context(path.open("rb", _BUFFER_BYTES))
         try:
             groups = _open(stream, source)
         except UnusualLayoutError as unusual:
@@ -87,5 +89,5 @@ def _rewritten(path: Path, folder: Path, unusual: UnusualLayoutError) -> Path:
             mdf.close()
 
     MDF4.__del__ = close_what_was_opened
-    with MDF(path, temporary_folder=folder) as mdf, mdf.convert("4.10", temporary_folder=folder) as plain:
-        return Path(plain.save(folder / "plain.mf4", overwrite=True))
+    with MDF(path, temporary_folder=folder) as mdf:
+        return Path(mdf.save(folder / "plain.mf4", overwrite=True))

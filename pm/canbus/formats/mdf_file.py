@@ -33,6 +33,8 @@ _LINK: Final = struct.Struct("<Q")
 _PACKED: Final = struct.Struct("<2sBxIQQ")
 """Kind of the original block, compression, parameter, inflated bytes, packed bytes."""
 _MOST_LINKS: Final = 4096
+_FIRST_BYTES: Final = 512
+"""Most blocks are no longer, so that one read is enough."""
 _MOST_DATA: Final = 1 << 14
 _LISTS: Final = (b"##DL", b"##LD")
 _INVALIDATION_APART: Final = 1 << 31
@@ -114,10 +116,7 @@ class MdfFile:
 
     def head(self, at: int) -> tuple[bytes, int, int]:
         """(kind, length, number of links) of the block at `at`."""
-        kind, length, n_links = _HEAD.unpack(self.read(at, _HEAD.size))
-        if not kind.startswith(b"##") or length < _HEAD.size + 8 * n_links:
-            raise ValueError(f"expected a block at byte {at}, but got {kind!r} of {length} bytes")
-        return kind, length, n_links
+        return _parsed_head(at, self.read(at, _HEAD.size))
 
     def block(self, at: int, *kinds: bytes) -> Block:
         """The block of metadata at `at`.
@@ -128,7 +127,8 @@ class MdfFile:
         self._n_blocks_left -= 1
         if self._n_blocks_left < 0:
             raise ValueError(f"expected at most {MOST_BLOCKS} blocks of metadata, but got more")
-        kind, length, n_links = self.head(at)
+        first = self.read(at, min(_FIRST_BYTES, max(self.size - at, _HEAD.size)))
+        kind, length, n_links = _parsed_head(at, first)
         if kind not in kinds:
             raise ValueError(f"expected a block {kinds[0][2:].decode()} at byte {at}, but got {kind[2:]!r}")
         if n_links > _MOST_LINKS:
@@ -136,7 +136,8 @@ class MdfFile:
         if at + length > self.size:
             raise ValueError(f"expected a block of {length} bytes at byte {at}, but got the end of the file: truncated")
         self.last_at = max(self.last_at, at)
-        rest = self.read(at + _HEAD.size, min(length - _HEAD.size, 8 * n_links + _MOST_DATA))
+        n = min(length, _HEAD.size + 8 * n_links + _MOST_DATA)
+        rest = (first if n <= len(first) else self.read(at, n))[_HEAD.size : n]
         return Block(kind, at, struct.unpack_from(f"<{n_links}Q", rest), rest[8 * n_links :])
 
     def chain(self, at: int, kind: bytes) -> Iterator[Block]:
@@ -156,6 +157,13 @@ class MdfFile:
             return ""
         block = self.block(at, b"##TX", b"##MD")
         return block.data.partition(b"\0")[0].decode("utf-8", "replace") if block.kind == b"##TX" else ""
+
+
+def _parsed_head(at: int, head: bytes) -> tuple[bytes, int, int]:
+    kind, length, n_links = _HEAD.unpack_from(head)
+    if not kind.startswith(b"##") or length < _HEAD.size + 8 * n_links:
+        raise ValueError(f"expected a block at byte {at}, but got {kind!r} of {length} bytes")
+    return kind, length, n_links
 
 
 class Budget:

@@ -441,9 +441,9 @@ def transpose(data: U8, n: int, n_columns: int, out: U8) -> None:
     """
     n_rows = n // n_columns
     n_words, n_blocks = n_columns // 8, n_rows // 8
-    for tile in range(0, n_blocks, 1):
+    for tile in range(0, n_blocks, 8):
         for part in range(n_words):
-            for block in range(tile, min(tile + 1, n_blocks)):
+            for block in range(tile, min(tile + 8, n_blocks)):
                 at = 8 * part * n_rows + 8 * block
                 a, b, c, d = (
                     load64(data, at),
@@ -480,8 +480,11 @@ def transpose(data: U8, n: int, n_columns: int, out: U8) -> None:
                 _store64(out, to + n_columns, f)
                 _store64(out, to + 2 * n_columns, g)
                 _store64(out, to + 3 * n_columns, h)
+        for column in range(8 * n_words, n_columns):
+            for row in range(8 * tile, min(8 * tile + 64, 8 * n_blocks)):
+                out[row * n_columns + column] = data[column * n_rows + row]
     for column in range(n_columns):
-        for row in range(8 * n_blocks if column < 8 * n_words else 0, n_rows):
+        for row in range(8 * n_blocks, n_rows):
             out[row * n_columns + column] = data[column * n_rows + row]
     for at in range(n_rows * n_columns, n):
         out[at] = data[at]

@@ -8,6 +8,7 @@ import re
 from typing import Final, Literal
 
 from pm.canbus.formats.asc_header import looks_like_asc
+from pm.canbus.formats.block import UTF8_MARK
 from pm.canbus.formats.csv_header import cells_of, csv_layout
 from pm.canbus.formats.packed import packing_of
 from pm.canbus.formats.trc_header import looks_like_trc
@@ -15,7 +16,6 @@ from pm.canbus.formats.trc_header import looks_like_trc
 LogFormat = Literal["candump", "candump_screen", "asc", "blf", "trc", "csv", "mf4"]
 
 SNIFFED_BYTES: Final = 65_536
-UTF8_MARK: Final = b"\xef\xbb\xbf"
 EXPECTED: Final = "candump, ASC, BLF, TRC, MF4, or a CSV of python-can, Vector or Vehicle Spy"
 
 _SNIFFED_LINES: Final = 200

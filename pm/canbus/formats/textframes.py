@@ -9,10 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO, Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pm.canbus.formats.block import (
-    BLOCK_FRAMES,
     CLASSIC_BYTES,
     ERROR_FRAME,
     I64,
@@ -20,12 +18,18 @@ from pm.canbus.formats.block import (
     MALFORMED_LINE,
     MAXIMUM_CHANNELS,
     MAXIMUM_FRAME_BYTES,
+    NEEDS_START,
+    RELATIVE_BEFORE_US,
     REMOTE_FRAME,
     TOO_MANY_CHANNELS,
     U8,
-    U32,
+    UTF8_MARK,
     FrameBlock,
+    Frames,
     Source,
+    block_of,
+    count_lines,
+    new_text_frames,
 )
 from pm.canbus.formats.lines import whole_lines
 from pm.canbus.formats.textscan import find_newline
@@ -36,12 +40,8 @@ OTHER_EVENT: Final = "other_event"
 TRANSMIT_REQUEST: Final = "transmit_request"
 """A frame handed to the controller; the log has it once more when it was sent."""
 
-NEEDS_START: Final = "expected the instant of time zero (--start), because the log's times are relative, but got none"
-RELATIVE_BEFORE_US: Final = 315_532_800_000_000
-"""Ten years: no log runs that long, so later times count from 1970 and earlier starts are none."""
 LONGEST_LINE: Final = 8192
 """Bytes of the longest line read: a reassembled J1939 message of 1,785 bytes needs about 5,500."""
-UTF8_MARK: Final = b"\xef\xbb\xbf"
 
 FRAME, SKIP, MALFORMED, REMOTE, ERROR, OTHER, REQUEST, NO_CHANNEL, TOO_LONG = range(9)
 """What a line was."""
@@ -71,18 +71,6 @@ class Line(NamedTuple):
     fields: I64
     data: U8
     """Payload, with room for the longest frame."""
-
-
-class Frames(NamedTuple):
-    """Room for the frames of one block."""
-
-    time_us: I64
-    channel: NDArray[np.int16]
-    can_id: U32
-    is_extended: NDArray[np.bool_]
-    length: U8
-    data: U8
-    """Shape (n, 8) or (n, 64), zero where nothing was written."""
 
 
 class Log(NamedTuple):
@@ -161,7 +149,7 @@ def text_blocks(
         at = len(UTF8_MARK) if is_first and text[: len(UTF8_MARK)].tobytes() == UTF8_MARK else 0
         is_first = False
         while at < end:
-            frames, row, why = _new_frames(end - at, width), 0, HEADER
+            frames, row, why = new_text_frames(end - at, width), 0, HEADER
             while why == HEADER:
                 zero_us = origin.zero_us
                 log.zero[ZERO_US], log.zero[HAS_ZERO] = zero_us or 0, zero_us is not None
@@ -173,9 +161,9 @@ def text_blocks(
                     log.counts[SKIP if read_header(text[at:behind].tobytes()) else MALFORMED] += 1
                     at = behind + 1
             _register(log.channels, source)
-            _count(log.counts, source)
+            count_lines(log.counts, _REASONS, source)
             if row:
-                yield _block(frames, row, source)
+                yield block_of(frames, row, source)
             if why == NO_START:
                 raise ValueError(NEEDS_START)
             if why == NO_COLUMNS:
@@ -184,43 +172,10 @@ def text_blocks(
                 width = MAXIMUM_FRAME_BYTES
 
 
-def _new_frames(text_bytes: int, width: int) -> Frames:
-    """Room for what so many bytes of text usually hold, at most a block."""
-    n = min(text_bytes // 24 + 64, BLOCK_FRAMES)
-    return Frames(
-        np.empty(n, dtype=np.int64),
-        np.empty(n, dtype=np.int16),
-        np.empty(n, dtype=np.uint32),
-        np.empty(n, dtype=np.bool_),
-        np.empty(n, dtype=np.uint8),
-        np.zeros((n, width), dtype=np.uint8),
-    )
-
-
-def _block(frames: Frames, n: int, source: Source) -> FrameBlock:
-    return FrameBlock(
-        time_us=frames.time_us[:n],
-        channel=frames.channel[:n],
-        can_id=frames.can_id[:n],
-        is_extended=frames.is_extended[:n],
-        length=frames.length[:n],
-        data=frames.data[:n],
-        channels=source.channels.names,
-    )
-
-
 def _register(channels: I64, source: Source) -> None:
     """Name the channels that are new."""
     for number in channels[len(source.channels.names) : channels[-1]].tolist():
         source.channels.index(str(number))
-
-
-def _count(counts: I64, source: Source) -> None:
-    """Move the counts of lines that were no data frames to `source`."""
-    for code, reason in _REASONS.items():
-        if counts[code]:
-            source.rejected[reason] += int(counts[code])
-    counts[:] = 0
 
 
 @inline_kernel

@@ -174,3 +174,11 @@ def decimal_payload(text: U8, at: int, end: int, most: int, data: U8) -> tuple[i
         n += 1
         at = behind
     return n, at
+
+
+@kernel
+def days_from_date(year: int, month: int, day: int) -> int:
+    """Days from 1970-01-01 to a date of the Gregorian calendar; the year is taken to begin in March."""
+    years = year - (1 if month < 3 else 0)
+    months = (month + 9) % 12
+    return 365 * years + years // 4 - years // 100 + years // 400 + (153 * months + 2) // 5 + day - 719_469

@@ -11,8 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from pm.canbus.formats.block import I64
-from pm.canbus.formats.textframes import RELATIVE_BEFORE_US, UTF8_MARK
+from pm.canbus.formats.block import I64, RELATIVE_BEFORE_US, UTF8_MARK
 
 OFFSET, TYPE, DIRECTION, BUS, IDENTIFIER, BYTES, CODE, OTHER_COLUMN = range(8)
 """What a column holds. The length is given as `BYTES` or as length `CODE`; versions 1.1 to 1.3 say in the
