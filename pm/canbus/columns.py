@@ -88,10 +88,10 @@ class DecodedMessage:
 
 
 def decoded_message(plan: MessagePlan, rows: Rows, columns: list[Column], channels: tuple[str, ...]) -> DecodedMessage:
-    """The decoded payloads of `rows`, with times and addresses of their own."""
-    nobody = np.full(0 if plan.is_extended else rows.n, NO_ADDRESS, dtype=np.int16)
-    source, destination = (rows.source, rows.destination) if plan.is_extended else (nobody, nobody)
-    return DecodedMessage(plan, rows.time_us.copy(), source, destination, rows.channel, tuple(columns), channels)
+    """The decoded payloads of `rows`."""
+    if not plan.is_extended:
+        rows.source[:] = rows.destination[:] = NO_ADDRESS
+    return DecodedMessage(plan, rows.time_us, rows.source, rows.destination, rows.channel, tuple(columns), channels)
 
 
 def message_rows(messages: Messages, channels: tuple[str, ...]) -> pl.DataFrame:

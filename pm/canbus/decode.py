@@ -24,6 +24,7 @@ from pm.canbus.faults import (
     new_faults,
     reset_faults,
 )
+from pm.canbus.fields import Recipe, recipe_of
 from pm.canbus.formats.block import FrameBlock, Frames
 from pm.canbus.logfile import LogFile
 from pm.canbus.route import (
@@ -123,6 +124,7 @@ class LogDecoder:
         (`pm.canbus.faults`); `staged_rows` bounds the rows of a message that are decoded at a time.
         """
         self._database, self._matcher = database, new_matcher(database)
+        self._recipes: dict[int, Recipe] = {}  # by message, made when it first appears
         self._period_us = round(sample_period_s * 1e6)
         self._old_conversion_method, self._staged_rows = old_conversion_method, staged_rows
         self._pass: _Pass | None = None
@@ -140,7 +142,7 @@ class LogDecoder:
             new_messages(),
             new_tally(),
         )
-        self._pass = _Pass(self._database, self._matcher, room, log, self._old_conversion_method)
+        self._pass = _Pass(self._database, self._matcher, self._recipes, room, log, self._old_conversion_method)
         for block in log.blocks():
             yield from self._pass.take(block)
         yield from self._pass.finish()
@@ -156,8 +158,17 @@ class LogDecoder:
 class _Pass:
     """One log on its way through."""
 
-    def __init__(self, database: SignalDatabase, matcher: Matcher, room: Room, log: LogFile, method: int) -> None:
-        self._database, self._matcher, self._room, self._log = database, matcher, room, log
+    def __init__(
+        self,
+        database: SignalDatabase,
+        matcher: Matcher,
+        recipes: dict[int, Recipe],
+        room: Room,
+        log: LogFile,
+        method: int,
+    ) -> None:
+        self._database, self._matcher, self._recipes = database, matcher, recipes
+        self._room, self._log = room, log
         self._old_conversion_method = method
         self._rejected: Counter[str] = Counter()
         self._nulls: dict[str, dict[str, Counter[str]]] = {}
@@ -227,13 +238,18 @@ class _Pass:
     def _decode(self, message: int, *, at_end: bool) -> DecodedMessage:
         plan = self._database.messages[message]
         rows = take_rows(self._room.staging, message, at_end=at_end)
-        payloads = Payloads(plan, rows.words, rows.length)
+        payloads = Payloads(self._recipe(message), rows.words, rows.length, rows.shortest)
         decoded = decoded_message(plan, rows, payloads.columns(), self._channels)
         nulls = self._nulls.setdefault(plan.name, {})
         for signal, counts in payloads.counts.items():
             nulls.setdefault(signal, Counter()).update(counts)
         self._rejected[UNKNOWN_MULTIPLEXER] += payloads.n_unknown_multiplexer
         return decoded
+
+    def _recipe(self, message: int) -> Recipe:
+        if message not in self._recipes:
+            self._recipes[message] = recipe_of(self._database.messages[message])
+        return self._recipes[message]
 
     def _take_faults(self) -> pl.DataFrame:
         rows = fault_rows(self._room.faults, self._channels, old_conversion_method=self._old_conversion_method)

@@ -5,40 +5,26 @@ multiplexing, and turning codes that are no measurement into nulls with a count 
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pm.canbus.dbc import MessagePlan, SignalPlan
+from pm.canbus.dbc import SignalPlan
+from pm.canbus.fields import WORD_BITS, Recipe, bytes_needed, first_bit, ones, place_of, small_values, valid_bits
 from pm.canbus.formats.block import I64, U8, U64
 from pm.canbus.jit import kernel
-from pm.canbus.masks import NO_LIMIT, NOT_AVAILABLE, NOT_FINITE, REASONS, UNLIMITED, Limits, limits_of
+from pm.canbus.masks import NOT_AVAILABLE, NOT_FINITE, REASONS, UNLIMITED, Limits, limits_of
 
 F64 = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 UNKNOWN_MULTIPLEXER: Final = "unknown_multiplexer"
-WORD_BITS: Final = 64
-_SMALL_BITS: Final = 30
-"""Signals up to this width, and a limit above them, fit a signed number of 32 bits: the fastest arithmetic."""
 _FLOATS: Final = {16: np.float16, 32: np.float32, 64: np.float64}
 _RAW_OF_FLOAT: Final = {16: np.uint16, 32: np.uint32, 64: np.uint64}
-_BITS_A_BYTE: Final = 8
 _ALL_PLACES: Final = np.empty(0, dtype=np.bool_)
-
-
-def first_bit(signal: SignalPlan) -> int:
-    """Place of the signal's first bit in the payload: from the lowest bit (Intel) or the highest (Motorola)."""
-    if signal.byte_order == "little_endian":
-        return signal.start
-    return signal.start // 8 * 8 + 7 - signal.start % 8
-
-
-def bytes_needed(signal: SignalPlan) -> int:
-    """Length a payload must have to hold the whole signal."""
-    return (first_bit(signal) + signal.length + 7) // 8
 
 
 @dataclass(frozen=True)
@@ -56,26 +42,10 @@ Column = Numbers | list[str | None]
 
 
 @kernel
-def _small(
-    words: U64, shift: np.uint64, mask: np.uint64, sign: np.int32, scale: float, offset: float, limits: I64, values: F64
-) -> tuple[int, int, int]:
-    """Values of a signal of up to 30 bits within one word; (reserved and above, error and above, not available)."""
-    reserved, error, missing = np.int32(limits[0]), np.int32(limits[1]), np.int32(limits[2])
-    n_reserved, n_error, n_missing = 0, 0, 0
-    for i in range(len(words)):
-        raw = np.int32((words[i] >> shift) & mask)
-        values[i] = np.float64(np.int32(np.int32(raw ^ sign) - sign)) * scale + offset
-        n_reserved += raw >= reserved
-        n_error += raw >= error
-        n_missing += raw >= missing
-    return n_reserved, n_error, n_missing
-
-
-@kernel
 def _wide(
     raw: U64, is_signed: bool, unused: np.uint64, scale: float, offset: float, limits: U64, present: Mask, values: F64
 ) -> tuple[int, int, int]:
-    """Values of any number from its raw bits; counts as `_small`, of the payloads where `present` (empty: all).
+    """Values of any number from its raw bits; counts as `small_values`, of the payloads where `present` (empty: all).
 
     Without `limits` (empty) nothing is counted: all ones of 64 bits is a value then.
     """
@@ -92,39 +62,24 @@ def _wide(
     return n_reserved, n_error, n_missing
 
 
-@kernel
-def _valid_bits(words: U64, shift: np.uint64, mask: np.uint64, limit: np.uint64, bits: U8) -> None:
-    """One bit a word: whether the signal in it is below `limit`; `bits` must be zeros."""
-    n = len(words)
-    for byte in range(n // _BITS_A_BYTE):
-        found = 0
-        for bit in range(_BITS_A_BYTE):
-            raw = (words[byte * _BITS_A_BYTE + bit] >> shift) & mask
-            found |= np.int64(raw < limit) << bit
-        bits[byte] = found
-    for i in range(n // _BITS_A_BYTE * _BITS_A_BYTE, n):
-        if (words[i] >> shift) & mask < limit:
-            bits[i // _BITS_A_BYTE] |= np.uint8(1 << (i % _BITS_A_BYTE))
-
-
 class Payloads:
     """n payloads of one message, shape (n, words) of eight-byte words, zeros beyond each one's length in bytes."""
 
-    def __init__(self, plan: MessagePlan, words: U64, length: NDArray[np.integer]) -> None:
-        self.plan = plan
+    def __init__(self, recipe: Recipe, words: U64, length: I64, shortest: int) -> None:
+        self._recipe, self.plan = recipe, recipe.plan
         self.counts: dict[str, Counter[str]] = {}
         """Nulls by signal and reason."""
         self.n_unknown_multiplexer = 0
         """Payloads with a multiplexer value for which the file declares nothing."""
-        self._words, self._length = words, length
-        self._shortest = int(length.min(initial=words.shape[1] * 8))
+        self._words, self._length, self._shortest = words, length, shortest
         self._column_of: dict[tuple[int, bool], U64] = {}
         self._raw_of: dict[str, U64] = {}
-        self._signals = {signal.name: signal for signal in plan.signals}
+        self._signals = {signal.name: signal for signal in self.plan.signals}
 
     def columns(self) -> list[Column]:
         """One column a signal, in the plan's order."""
-        made: list[Column] = [self._texts(s) if s.is_text else self._numbers(s) for s in self.plan.signals]
+        small = self._small_columns() if self._shortest >= self._recipe.small_bytes else {}
+        made = [small.get(place) or self._column(signal) for place, signal in enumerate(self.plan.signals)]
         self.n_unknown_multiplexer = self._count_unknown()
         return made
 
@@ -138,19 +93,12 @@ class Payloads:
             self._column_of[key] = column.byteswap() if is_motorola else column
         return self._column_of[key]
 
-    def _place(self, signal: SignalPlan) -> tuple[int, int]:
-        """(word, places the signal's lowest bit is shifted in it); negative where the signal goes on in the next."""
-        word, bit = divmod(first_bit(signal), WORD_BITS)
-        if signal.byte_order == "little_endian":
-            return word, bit if bit + signal.length <= WORD_BITS else bit - WORD_BITS
-        return word, WORD_BITS - bit - signal.length
-
     def _raw(self, signal: SignalPlan) -> U64:
         """Unsigned bits of the signal; meaningless where the payload is too short."""
         if signal.name in self._raw_of:
             return self._raw_of[signal.name]
         is_motorola = signal.byte_order != "little_endian"
-        word, shift = self._place(signal)
+        word, shift = place_of(signal)
         raw = self._word(word, is_motorola=is_motorola)
         if shift >= 0:
             raw = raw >> np.uint64(shift)
@@ -160,7 +108,7 @@ class Payloads:
                 raw = raw << np.uint64(-shift) | following >> np.uint64(WORD_BITS + shift)
             else:
                 raw = raw >> np.uint64(WORD_BITS + shift) | following << np.uint64(-shift)
-        raw = raw & _ones(signal.length)
+        raw = raw & ones(signal.length)
         if signal.is_multiplexer:
             self._raw_of[signal.name] = raw
         return raw
@@ -183,33 +131,42 @@ class Payloads:
         above = self._present(multiplexer)
         return chosen if above is None else chosen & above
 
-    def _numbers(self, signal: SignalPlan) -> Numbers:
+    def _column(self, signal: SignalPlan) -> Column:
+        if signal.is_text:
+            return self._texts(signal)
         present = self._present(signal)
         values = np.empty(len(self._words), dtype=np.float64)
         if present is not None and not present.any():
             return _all_null(values)
-        limits = limits_of(signal, is_j1939=self.plan.pgn is not None)
-        is_small = signal.length <= _SMALL_BITS and self._place(signal)[1] >= 0
-        if present is None and is_small and not signal.is_float:
-            return self._small_numbers(signal, limits, values)
-        return self._other_numbers(signal, limits, present, values)
+        return self._numbers(signal, limits_of(signal, is_j1939=self.plan.pgn is not None), present, values)
 
-    def _small_numbers(self, signal: SignalPlan, limits: Limits, values: F64) -> Numbers:
-        word, shift = self._place(signal)
-        words, mask = self._word(word, is_motorola=signal.byte_order != "little_endian"), _ones(signal.length)
-        sign = np.int32(1 << (signal.length - 1) if signal.is_signed else 0)
-        edges = np.minimum(np.array(limits, dtype=np.uint64), np.uint64(1 << _SMALL_BITS)).astype(np.int64)
-        counts = _small(words, np.uint64(shift), mask, sign, signal.scale, signal.offset, edges, values)
-        n_null = self._count(signal, counts)
-        if n_null == len(values):
-            return _all_null(values)
+    def _small_columns(self) -> dict[int, Column]:
+        """The columns of the recipe's small signals, by place in the plan."""
+        recipe = self._recipe
+        if not recipe.small:
+            return {}
+        intel = self._word(0, is_motorola=False)
+        motorola = self._word(0, is_motorola=True) if recipe.fields.is_motorola.any() else intel
+        values = np.empty((len(recipe.small), len(intel)), dtype=np.float64)
+        counts = np.zeros((len(recipe.small), len(REASONS)), dtype=np.int64)
+        small_values(intel, motorola, recipe.fields, values, counts)
+        return {
+            place: self._small_column(number, motorola if recipe.fields.is_motorola[number] else intel, values, found)
+            for number, (place, found) in enumerate(zip(recipe.small, counts.tolist(), strict=True))
+        }
+
+    def _small_column(self, number: int, words: U64, values: F64, counts: list[int]) -> Numbers:
+        n_null, n_rows = counts[0], len(words)
         if not n_null:
-            return Numbers(values, None, 0)
-        bits = np.zeros(-(-len(values) // _BITS_A_BYTE), dtype=np.uint8)
-        _valid_bits(words, np.uint64(shift), mask, np.uint64(limits.reserved), bits)
-        return Numbers(values, bits, n_null)
+            return Numbers(values[number], None, 0)
+        self._count(self.plan.signals[self._recipe.small[number]], counts)
+        if n_null == n_rows:
+            return _all_null(values[number])
+        bits = np.zeros(-(-n_rows // 8), dtype=np.uint8)
+        valid_bits(words, self._recipe.fields, number, bits)
+        return Numbers(values[number], bits, n_null)
 
-    def _other_numbers(self, signal: SignalPlan, limits: Limits, present: Mask | None, values: F64) -> Numbers:
+    def _numbers(self, signal: SignalPlan, limits: Limits, present: Mask | None, values: F64) -> Numbers:
         raw = self._raw(signal)
         valid = np.ones(len(raw), dtype=np.bool_) if present is None else present.copy()
         if signal.is_float:
@@ -229,7 +186,7 @@ class Payloads:
         n_null = len(raw) - int(valid.sum())
         return Numbers(values, np.packbits(valid, bitorder="little") if n_null else None, n_null)
 
-    def _count(self, signal: SignalPlan, at_least: tuple[int, int, int]) -> int:
+    def _count(self, signal: SignalPlan, at_least: Sequence[int]) -> int:
         """Count what is no value by reason; how many there are."""
         n_reserved, n_error, n_missing = at_least
         for reason, count in zip(REASONS, (n_reserved - n_error, n_error - n_missing, n_missing), strict=True):
@@ -264,13 +221,9 @@ class Payloads:
         return texts
 
 
-def _ones(length: int) -> np.uint64:
-    return np.uint64(NO_LIMIT if length == WORD_BITS else (1 << length) - 1)
-
-
 def _all_null(values: F64) -> Numbers:
     values[:] = np.nan
-    return Numbers(values, np.zeros(-(-len(values) // _BITS_A_BYTE), dtype=np.uint8), len(values))
+    return Numbers(values, np.zeros(-(-len(values) // 8), dtype=np.uint8), len(values))
 
 
 def _text(payload: bytes, first: int, last: int | None, part: int | None) -> str | None:

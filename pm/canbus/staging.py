@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pm.canbus.bits import load64
 from pm.canbus.dbc import MessagePlan, SignalDatabase
-from pm.canbus.extract import bytes_needed
+from pm.canbus.fields import bytes_needed
 from pm.canbus.formats.block import I64, U8, U64
 from pm.canbus.jit import kernel
 from pm.canbus.transport import LARGEST_MESSAGE_BYTES
@@ -170,32 +170,51 @@ class Rows(NamedTuple):
 
     time_us: I64
     words: U64
-    """Shape (n, words a payload), zeros beyond each one's length."""
+    """Shape (n, words a payload), zeros beyond each one's length; a view of the room."""
+    length: I64
+    """Payload bytes."""
+    shortest: int
+    """The least of them."""
+    source: NDArray[np.int16]
+    destination: NDArray[np.int16]
+    channel: U8
+
+
+class _Staged(NamedTuple):
+    """Rows of a message as the room holds them."""
+
+    time_us: I64
+    words: U64
     origin: U64
 
-    @property
-    def n(self) -> int:
-        return len(self.time_us)
 
-    @property
-    def length(self) -> I64:
-        """Payload bytes."""
-        return (self.origin >> np.uint64(LENGTH_SHIFT)).astype(np.int64)
+@kernel
+def _split(origin: U64, rows: Rows) -> int:
+    """Take `Staging.origin` apart into the columns of `rows`; the length of the shortest payload."""
+    length, source, destination, channel = rows.length, rows.source, rows.destination, rows.channel
+    shortest = LARGEST_MESSAGE_BYTES
+    for i in range(len(origin)):
+        where = np.int64(origin[i])
+        source[i] = where & 0xFF
+        destination[i] = (where >> 8) & 0xFF
+        channel[i] = (where >> 16) & 0xFF
+        length[i] = where >> LENGTH_SHIFT
+        shortest = min(shortest, length[i])
+    return shortest
 
-    @property
-    def source(self) -> NDArray[np.int16]:
-        return self._address(0).astype(np.int16)
 
-    @property
-    def destination(self) -> NDArray[np.int16]:
-        return self._address(8).astype(np.int16)
-
-    @property
-    def channel(self) -> NDArray[np.uint8]:
-        return self._address(16).astype(np.uint8)
-
-    def _address(self, shift: int) -> U64:
-        return (self.origin >> np.uint64(shift)) & np.uint64(0xFF)
+def _rows_of(staged: _Staged) -> Rows:
+    n = len(staged.time_us)
+    rows = Rows(
+        staged.time_us.copy(),
+        staged.words,
+        np.empty(n, dtype=np.int64),
+        0,
+        np.empty(n, dtype=np.int16),
+        np.empty(n, dtype=np.int16),
+        np.empty(n, dtype=np.uint8),
+    )
+    return rows._replace(shortest=int(_split(staged.origin, rows)))
 
 
 def take_rows(staging: Staging, message: int, *, at_end: bool) -> Rows:
@@ -208,7 +227,7 @@ def take_rows(staging: Staging, message: int, *, at_end: bool) -> Rows:
     rows = _view(staging, message, n)
     if not staging.period_us[0]:
         staging.n_waiting[message] = 0
-        return rows
+        return _rows_of(rows)
     here = slice(begin, begin + n)
     entry = staging.entry[here]
     is_held = staging.series_row[entry] == np.arange(n)
@@ -217,9 +236,9 @@ def take_rows(staging: Staging, message: int, *, at_end: bool) -> Rows:
         is_held = np.zeros(n, dtype=np.bool_)
     ready = np.flatnonzero(~is_held)
     ready = ready[np.argsort(staging.position[here][ready], kind="stable")]
-    taken = Rows(*(column[ready] for column in rows))
+    taken = _Staged(*(column[ready] for column in rows))
     _keep_rows(staging, message, np.flatnonzero(is_held))
-    return taken
+    return _rows_of(taken)
 
 
 def forget_series(staging: Staging) -> None:
@@ -229,11 +248,11 @@ def forget_series(staging: Staging) -> None:
     staging.n_series[0] = 0
 
 
-def _view(staging: Staging, message: int, n: int) -> Rows:
+def _view(staging: Staging, message: int, n: int) -> _Staged:
     begin, first_word, n_words = (int(a[message]) for a in (staging.first_row, staging.first_word, staging.n_words))
     here = slice(begin, begin + n)
     words = staging.words[first_word : first_word + n * n_words].reshape(n, n_words)
-    return Rows(staging.time_us[here], words, staging.origin[here])
+    return _Staged(staging.time_us[here], words, staging.origin[here])
 
 
 def _keep_rows(staging: Staging, message: int, kept: NDArray[np.intp]) -> None:

@@ -287,6 +287,7 @@ def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
         column_encoding={name: encodings[name] for name in schema.names if name in encodings},
         write_statistics=["time"] if "time" in schema.names else False,
         store_schema=False,
+        memory_pool=pa.system_memory_pool(),  # Arrow's own keeps some 50 MB that it does not use
     )
 
 

@@ -1,9 +1,19 @@
-"""Writing small MDF 4 files in tests, block by block, in every layout that a reader has to know."""
+"""Writing small MDF 4 files in tests, block by block, in every layout that a reader has to know; reading them."""
 
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pm.canbus.formats.block import FrameBlock, Source
+from pm.canbus.formats.mdf import mdf_blocks
+
+Row = tuple[int, str, int, bool, bytes]
+"""Microseconds since the start, channel, identifier, is it extended, payload."""
 
 START_NS = 1_600_000_000_000_000_000
 START_US = START_NS // 1000
@@ -168,3 +178,124 @@ def data_group(file: MdfWriter, data: int, *groups: Group, n_id_bytes: int = 0) 
 def a_record(time_s: float, can_id: int, payload: bytes, *, is_extended: bool = True, bus: int = 1) -> bytes:
     """A record of the usual channels."""
     return RECORD.pack(time_s, can_id, is_extended, bus, len(payload), payload)
+
+
+def rows(blocks: Iterable[FrameBlock]) -> list[Row]:
+    """All frames; what every block promises is checked."""
+    found: list[Row] = []
+    for block in blocks:
+        assert len(block) > 0
+        assert block.data.flags.c_contiguous
+        assert block.data.shape[1] in (8, 64)
+        assert not (block.data * (np.arange(block.data.shape[1]) >= block.length[:, None])).any()
+        found += [
+            (int(time_us) - START_US, block.channels[channel], int(can_id), bool(is_extended), data[:length].tobytes())
+            for time_us, channel, can_id, is_extended, length, data in zip(
+                block.time_us, block.channel, block.can_id, block.is_extended, block.length, block.data, strict=True
+            )
+        ]
+    return found
+
+
+def read(folder: Path, content: bytes) -> tuple[list[Row], dict[str, int]]:
+    """(frames of a log, what was rejected)."""
+    path, source = folder / "a.mf4", Source()
+    path.write_bytes(content)
+    found = rows(mdf_blocks(path, source))
+    return found, dict(source.rejected)
+
+
+FRAMES: list[Row] = [
+    (number * 1000, str(1 + number % 3), 0x18FEF100 + number if number % 4 else number, number % 4 > 0, payload)
+    for number, payload in enumerate(bytes(range(n, 2 * n)) for n in [0, 1, 7, 8, 3] * 5)
+]
+
+
+def records_of(frames: Iterable[Row]) -> bytes:
+    """Records of the usual channels."""
+    return b"".join(
+        a_record(time_us / 1e6, can_id, payload, is_extended=is_extended, bus=int(bus))
+        for time_us, bus, can_id, is_extended, payload in frames
+    )
+
+
+def simple(data: Callable[[MdfWriter], int], **options: Any) -> bytes:
+    """A log of one group, whose n records lie where `data` puts them."""
+    file = MdfWriter()
+    return file.finish([data_group(file, data(file), Group(n_records=len(FRAMES), **options))])
+
+
+USUAL = records_of(FRAMES)
+SIZE = RECORD.size
+
+
+def changed(**changes: Channel | None) -> dict[str, Channel]:
+    """The usual channels, some of them others or none."""
+    found = usual_channels() | {name: channel for name, channel in changes.items() if channel}
+    return {name: channel for name, channel in found.items() if name not in changes or changes[name]}
+
+
+def value(payload: bytes) -> bytes:
+    """A payload of variable length."""
+    return struct.pack("<L", len(payload)) + payload
+
+
+def variable_records(frames: Iterable[Row]) -> list[bytes]:
+    """Records whose payload is the place of one in another stream."""
+    found, at = [], 0
+    for time_us, bus, can_id, is_extended, payload in frames:
+        found.append(RECORD.pack(time_us / 1e6, can_id, is_extended, int(bus), len(payload), struct.pack("<Q", at)))
+        at += 4 + len(payload)
+    return found
+
+
+def variable_channels(link: int) -> dict[str, Channel]:
+    """The usual channels, with payloads in the stream that `link` leads to."""
+    return changed(DataBytes=Channel("CAN_DataFrame.DataBytes", 15, 64, kind=1, data_kind=10, data_link=link))
+
+
+def mixed(
+    *, with_values: bool, order: str = "frame first", n_id_bytes: int = 1, finished: bool = True, tail: bytes = b""
+) -> bytes:
+    """A log whose groups lie in one data block: short payloads in the records, long ones (if asked for) beside them."""
+    file = MdfWriter() if finished else MdfWriter(b"UnFinMF ", 0x25)
+
+    def record(record_id: int, content: bytes) -> bytes:
+        return record_id.to_bytes(n_id_bytes, "little") + content
+
+    beside = [row for row in FRAMES if row[1] == "2"] if with_values else []
+    places = iter(variable_records(beside))
+    records, late = [], []
+    for row in FRAMES:
+        if row in beside:
+            pair = [record(4, next(places)), record(5, value(row[4]))]
+            records += pair if order == "frame first" else pair[:1] if order == "values last" else pair[::-1]
+            late += pair[1:] if order == "values last" else []
+        else:
+            records.append(record(3, records_of([row])))
+    records += [*late, record(9, b"\0" * 30), record(7, value(b"x" * 300)), record(6, b"\0" * 9)]
+    content = b"".join(records) + tail
+    groups = [
+        Group(n_records=len(FRAMES) - len(beside) if finished else 0, record_id=3),
+        variable_group(5),
+        variable_group(7),
+        Group({"x": Channel("CAN_ErrorFrame")}, int(finished), 9, 6, frame="CAN_ErrorFrame"),
+        Group({"x": Channel("something else")}, int(finished), 30, 9, frame="else"),
+    ]
+    link = 0
+    following = 0
+    for group in reversed(groups):
+        following = at = group.add_to(file, following)
+        link = at if group.record_id == 5 else link
+    own = Group(variable_channels(link), len(beside) if finished else 0, record_id=4).add_to(file, following)
+    group_at = file.add(b"DG", [0, own, 0, 0], struct.pack("<B7x", n_id_bytes))
+    file.link(group_at, 2, file.add(b"DT", data=content, length=None if finished else 24))
+    return file.finish([group_at])
+
+
+def unusual() -> bytes:
+    """Record ids that no table holds."""
+    file = MdfWriter()
+    content = b"".join(struct.pack("<L", 70_000) + USUAL[at : at + SIZE] for at in range(0, len(USUAL), SIZE))
+    group = Group(n_records=len(FRAMES), record_id=70_000)
+    return file.finish([data_group(file, file.data(content), group, n_id_bytes=4)])

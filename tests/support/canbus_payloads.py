@@ -4,13 +4,15 @@ import numpy as np
 
 from pm.canbus.dbc import MessagePlan
 from pm.canbus.extract import Column, Payloads
+from pm.canbus.fields import recipe_of
 
 
 def payloads_of(plan: MessagePlan, raw: list[bytes]) -> Payloads:
     """Payloads of any lengths, as the decoder stages them."""
     width = -(-max(8, *(len(payload) for payload in raw)) // 8) * 8
     words = np.frombuffer(b"".join(payload.ljust(width, b"\0") for payload in raw), dtype=np.uint64)
-    return Payloads(plan, words.reshape(len(raw), -1), np.array([len(payload) for payload in raw]))
+    length = np.array([len(payload) for payload in raw])
+    return Payloads(recipe_of(plan), words.reshape(len(raw), -1), length, int(length.min()))
 
 
 def as_list(column: Column) -> list[object]:

@@ -1,82 +1,43 @@
 """Reading MF4: the frames asammdf reads, every layout of records, order of time, and what is refused."""
 
-import random
 import struct
 import sys
-import tracemalloc
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from canbus_mdf import (
+    FRAMES,
     RECORD,
+    SIZE,
     START_US,
+    USUAL,
     Channel,
     Group,
     MdfWriter,
+    Row,
     a_record,
+    changed,
     data_group,
+    mixed,
+    read,
+    rows,
+    simple,
+    unusual,
     usual_channels,
-    variable_group,
+    value,
+    variable_channels,
+    variable_records,
 )
 
-from pm.canbus.formats import mdf, mdf_groups, mdf_merge
-from pm.canbus.formats.block import FrameBlock, Source
+from pm.canbus.formats import mdf, mdf_values
+from pm.canbus.formats.block import Source
 from pm.errors import ConfigError
-
-Row = tuple[int, str, int, bool, bytes]
 
 SHARED = Path(__file__).parents[3] / "shared" / "can"
 REAL = ["P2_css_11111111_truck", "P3_css_asammdfbasics_truck", "P4_css_FCBF0606_vin_tp", "P9_css_17BD1DB7_kona_uds"]
-
-
-def rows(blocks: Iterable[FrameBlock]) -> list[Row]:
-    found: list[Row] = []
-    for block in blocks:
-        assert len(block) > 0
-        assert block.data.flags.c_contiguous
-        assert block.data.shape[1] in (8, 64)
-        assert not (block.data * (np.arange(block.data.shape[1]) >= block.length[:, None])).any()
-        found += [
-            (int(time_us) - START_US, block.channels[channel], int(can_id), bool(is_extended), data[:length].tobytes())
-            for time_us, channel, can_id, is_extended, length, data in zip(
-                block.time_us, block.channel, block.can_id, block.is_extended, block.length, block.data, strict=True
-            )
-        ]
-    return found
-
-
-def read(folder: Path, content: bytes) -> tuple[list[Row], dict[str, int]]:
-    path, source = folder / "a.mf4", Source()
-    path.write_bytes(content)
-    found = rows(mdf.mdf_blocks(path, source))
-    return found, dict(source.rejected)
-
-
-FRAMES: list[Row] = [
-    (number * 1000, str(1 + number % 3), 0x18FEF100 + number if number % 4 else number, number % 4 > 0, payload)
-    for number, payload in enumerate(bytes(range(n, 2 * n)) for n in [0, 1, 7, 8, 3] * 5)
-]
-
-
-def records_of(frames: Iterable[Row]) -> bytes:
-    return b"".join(
-        a_record(time_us / 1e6, can_id, payload, is_extended=is_extended, bus=int(bus))
-        for time_us, bus, can_id, is_extended, payload in frames
-    )
-
-
-def simple(data: Callable[[MdfWriter], int], **options: Any) -> bytes:
-    """A log of one group, whose n records lie where `data` puts them."""
-    file = MdfWriter()
-    return file.finish([data_group(file, data(file), Group(n_records=len(FRAMES), **options))])
-
-
-USUAL = records_of(FRAMES)
-SIZE = RECORD.size
 
 
 def zstd(content: bytes) -> bytes:
@@ -115,18 +76,12 @@ def test_records_in_every_kind_of_data_block(tmp_path: Path, data: Callable[[Mdf
 def test_size_of_pieces_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sorted_log = simple(lambda file: file.packed(USUAL, n_columns=SIZE))
     mixed_log = mixed(with_values=True)
-    for n_frames, n_bytes in ((1, 90_000), (2, 70_000), (7, 66_000)):
+    for n_frames, n_bytes in ((3, 100), (5, 200), (7, 67)):
         monkeypatch.setattr(mdf, "BLOCK_FRAMES", n_frames)
-        monkeypatch.setattr(mdf_groups, "_BUFFER_BYTES", n_bytes)
-        monkeypatch.setattr(mdf_merge, "WAITING_FRAMES", 3 * n_frames)
+        monkeypatch.setattr(mdf, "_MOST_BUFFER", n_bytes)
+        monkeypatch.setattr(mdf_values, "_FILL_BYTES", n_bytes)
         assert read(tmp_path, sorted_log) == (FRAMES, {})
         assert read(tmp_path, mixed_log) == (FRAMES, {"error_frame": 1})
-
-
-def changed(**changes: Channel | None) -> dict[str, Channel]:
-    """The usual channels, some of them others or none."""
-    found = usual_channels() | {name: channel for name, channel in changes.items() if channel}
-    return {name: channel for name, channel in found.items() if name not in changes or changes[name]}
 
 
 ONE: Row = (1_500_000, "7", 0x18FEF1AA, True, b"\x01\x02\x03\x04")
@@ -204,23 +159,6 @@ def test_length_codes_of_long_frames(tmp_path: Path, code: int, n_bytes: int) ->
     assert [row[4] for row in read(tmp_path, log)[0]] == [payload[:2], payload[:n_bytes], payload[:2]]
 
 
-def value(payload: bytes) -> bytes:
-    return struct.pack("<L", len(payload)) + payload
-
-
-def variable_records(frames: Iterable[Row]) -> list[bytes]:
-    """Records whose payload is the place of one in another stream."""
-    found, at = [], 0
-    for time_us, bus, can_id, is_extended, payload in frames:
-        found.append(RECORD.pack(time_us / 1e6, can_id, is_extended, int(bus), len(payload), struct.pack("<Q", at)))
-        at += 4 + len(payload)
-    return found
-
-
-def variable_channels(link: int) -> dict[str, Channel]:
-    return changed(DataBytes=Channel(f"{FRAME}.DataBytes", 15, 64, kind=1, data_kind=10, data_link=link))
-
-
 @pytest.mark.parametrize("size", [0, 11])
 @pytest.mark.parametrize("packed", [False, True])
 def test_payloads_of_variable_length_in_their_own_blocks(tmp_path: Path, size: int, packed: bool) -> None:
@@ -231,45 +169,6 @@ def test_payloads_of_variable_length_in_their_own_blocks(tmp_path: Path, size: i
     group = Group(variable_channels(link), len(frames))
     log = file.finish([data_group(file, file.data(b"".join(variable_records(frames)), size), group)])
     assert read(tmp_path, log) == (frames, {})
-
-
-def mixed(
-    *, with_values: bool, order: str = "frame first", n_id_bytes: int = 1, finished: bool = True, tail: bytes = b""
-) -> bytes:
-    """A log whose groups lie in one data block: short payloads in the records, long ones (if asked for) beside them."""
-    file = MdfWriter() if finished else MdfWriter(b"UnFinMF ", 0x25)
-
-    def record(record_id: int, content: bytes) -> bytes:
-        return record_id.to_bytes(n_id_bytes, "little") + content
-
-    beside = [row for row in FRAMES if row[1] == "2"] if with_values else []
-    places = iter(variable_records(beside))
-    records, late = [], []
-    for row in FRAMES:
-        if row in beside:
-            pair = [record(4, next(places)), record(5, value(row[4]))]
-            records += pair if order == "frame first" else pair[:1] if order == "values last" else pair[::-1]
-            late += pair[1:] if order == "values last" else []
-        else:
-            records.append(record(3, records_of([row])))
-    records += [*late, record(9, b"\0" * 30), record(7, value(b"x" * 300)), record(6, b"\0" * 9)]
-    content = b"".join(records) + tail
-    groups = [
-        Group(n_records=len(FRAMES) - len(beside) if finished else 0, record_id=3),
-        variable_group(5),
-        variable_group(7),
-        Group({"x": Channel("CAN_ErrorFrame")}, int(finished), 9, 6, frame="CAN_ErrorFrame"),
-        Group({"x": Channel("something else")}, int(finished), 30, 9, frame="else"),
-    ]
-    link = 0
-    following = 0
-    for group in reversed(groups):
-        following = at = group.add_to(file, following)
-        link = at if group.record_id == 5 else link
-    own = Group(variable_channels(link), len(beside) if finished else 0, record_id=4).add_to(file, following)
-    group_at = file.add(b"DG", [0, own, 0, 0], struct.pack("<B7x", n_id_bytes))
-    file.link(group_at, 2, file.add(b"DT", data=content, length=None if finished else 24))
-    return file.finish([group_at])
 
 
 @pytest.mark.parametrize("order", ["frame first", "value first", "values last"])
@@ -322,7 +221,6 @@ def test_mixed_groups_are_put_in_order(tmp_path: Path, monkeypatch: pytest.Monke
     in_order = [(1, "1"), (1, "2"), (2, "2"), (3, "2"), (4, "1"), (4, "2"), (5, "1"), (9, "1"), (10, "2")]
     assert order_of(read(tmp_path, log)[0]) == in_order
     # A frame further from its place than what is held back comes late; none is lost.
-    monkeypatch.setattr(mdf_merge, "WAITING_FRAMES", 1)
     monkeypatch.setattr(mdf, "BLOCK_FRAMES", 1)
     found = order_of(read(tmp_path, log)[0])
     assert found != in_order
@@ -399,14 +297,6 @@ def test_same_frames_as_asammdf_in_made_logs(tmp_path: Path) -> None:
         assert read(tmp_path, log) == asammdf_rows(tmp_path / "a.mf4")
 
 
-def unusual() -> bytes:
-    """Record ids that no table holds."""
-    file = MdfWriter()
-    content = b"".join(struct.pack("<L", 70_000) + USUAL[at : at + SIZE] for at in range(0, len(USUAL), SIZE))
-    group = Group(n_records=len(FRAMES), record_id=70_000)
-    return file.finish([data_group(file, file.data(content), group, n_id_bytes=4)])
-
-
 def test_unusual_layout_is_rewritten_by_asammdf(tmp_path: Path) -> None:
     pytest.importorskip("asammdf")
     assert read(tmp_path, unusual()) == (FRAMES, {})
@@ -418,154 +308,3 @@ def test_unusual_layout_without_asammdf_names_the_extra(tmp_path: Path, monkeypa
     assert read(tmp_path, simple(lambda file: file.data(USUAL)))[0] == FRAMES
     with pytest.raises(ConfigError, match=r"record ids up to 65535.*pm\[mdf\]"):
         read(tmp_path, unusual())
-
-
-def ring(kind: str) -> bytes:
-    """A log with a chain that leads back to itself."""
-    file = MdfWriter()
-    if kind == "DL":
-        data = file.add(b"DL", [0, file.data(USUAL)], bytes(8))
-        file.link(data, 0, data)
-        return file.finish([data_group(file, data, Group(n_records=1 << 40))])
-    at = data_group(file, file.data(USUAL), Group(n_records=len(FRAMES)))
-    log = bytearray(file.finish([at]))
-    found = log.index(b"##" + kind.encode())
-    struct.pack_into("<Q", log, found + 24, found)
-    return bytes(log)
-
-
-def one_group(record: bytes = USUAL, **options: Any) -> bytes:
-    file = MdfWriter()
-    return file.finish([data_group(file, file.data(record), Group(n_records=1, **options))])
-
-
-def beyond(at: int) -> bytes:
-    """A log whose only payload lies at `at` of a stream with one."""
-    file = MdfWriter()
-    link = file.data(value(b"payload"), kind=b"SD")
-    record = RECORD.pack(1, 1, 0, 1, 7, struct.pack("<Q", at))
-    return file.finish([data_group(file, file.data(record), Group(variable_channels(link), 1))])
-
-
-def named_twice() -> bytes:
-    file = MdfWriter()
-    block = file.data(USUAL)
-    return file.finish([data_group(file, file.list_of([block] * 9), Group(n_records=9 * len(FRAMES)))])
-
-
-@pytest.mark.parametrize("limit", [{"LARGEST_WINDOW": 1000}, {"_KEPT_BEHIND": 0}])
-def test_payloads_far_from_their_records_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: dict[str, int]
-) -> None:
-    file = MdfWriter()
-    values = value(b"first") + value(bytes(60_000)) * 40 + value(b"last")
-    link = file.data(values, kind=b"SD")
-    records = b"".join(RECORD.pack(1, 1, 0, 1, 7, struct.pack("<Q", at)) for at in (len(values) - 8, 0))
-    log = file.finish([data_group(file, file.data(records), Group(variable_channels(link), 2))])
-    assert [row[4] for row in read(tmp_path, log)[0]] == [b"last", b"first"]
-    for name, limited in limit.items():
-        monkeypatch.setattr(mdf_groups, name, limited)
-    monkeypatch.setattr(mdf, "BLOCK_FRAMES", 1 if "_KEPT_BEHIND" in limit else 2)
-    with pytest.raises(ValueError, match="^expected payloads in the order of their records"):
-        read(tmp_path, log)
-
-
-@pytest.mark.parametrize(
-    "content, message",
-    [
-        (b"MDF     4.10    ", "expected 64 bytes at byte 0"),
-        (simple(lambda file: file.data(USUAL))[:64], "expected 24 bytes at byte 64, but got the end"),
-        (simple(lambda file: file.data(USUAL))[:-300], "expected"),
-        (b"MDF     ".ljust(64, b"\0") + b"HD" * 100, "expected a block at byte 64"),
-        (one_group(USUAL[: SIZE - 1]), "expected 1 whole records, but got 0 and 22 bytes"),
-        (one_group(b""), "expected 1 whole records, but got 0 and 0 bytes"),
-        (one_group(record_bytes=20), "expected payloads within records of 20 bytes"),
-        (one_group(record_bytes=11), "expected fields within records of 11 bytes"),
-        (one_group(record_bytes=1 << 20), "expected records of at most 65536 bytes"),
-        (one_group(a_record(float("nan"), 1, b"")), "expected a time from 1970 to 9999"),
-        (one_group(a_record(float("inf"), 1, b"")), "expected a time from 1970 to 9999"),
-        (one_group(a_record(-1.7e9, 1, b"")), "expected a time from 1970 to 9999"),
-        (one_group(a_record(1e17, 1, b"")), "expected a time from 1970 to 9999"),
-        (ring("DG"), "expected a chain of blocks DG with an end"),
-        (ring("CG"), "expected a chain of blocks CG with an end"),
-        (ring("CN"), "expected a chain of blocks CN with an end"),
-        (ring("DL"), "expected every data block once"),
-        (named_twice(), "expected every data block once"),
-        (simple(lambda file: file.add(b"SD", data=USUAL)), "expected a data block at byte"),
-        (simple(lambda file: file.packed(USUAL, kind=b"SD")), "expected a compressed data block at byte"),
-        (simple(lambda file: file.packed(USUAL, pack=lambda content: b"nothing")), "expected a deflated block at byte"),
-        (simple(lambda file: file.packed(USUAL, method=2, pack=lambda content: b"no")), "expected a block packed by"),
-        (simple(lambda file: file.packed(USUAL, pack=lambda content: zstd(content))), "expected a deflated block"),
-        (simple(lambda file: file.add(b"HL")), "expected a link in the block"),
-        (simple(lambda file: file.add(b"DL")), "expected a list of data blocks"),
-        (simple(lambda file: 1 << 60), "expected 24 bytes at byte"),
-        (mixed(with_values=True, tail=b"\x63"), "expected a record at byte 1016 of the data, but got id 99"),
-        (mixed(with_values=True, tail=b"\x03abc"), "expected whole records up to the end, but got 4 bytes"),
-        (mixed(with_values=True, tail=b"\x07\0\0\xff\xff"), "expected 4294901760 more bytes of a record"),
-        (mixed(with_values=True, finished=False, tail=b"\x03abc"), "expected whole records up to the end"),
-        (beyond(1), "expected"),
-        (beyond(8), "expected a payload before byte 12 of its stream"),
-        (beyond(1 << 62), "expected the place of a payload"),
-        (beyond(1 << 50), "expected a payload before byte"),
-    ],
-)
-def test_damaged_file_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
-    with pytest.raises(ValueError) as caught:
-        read(tmp_path, content)
-    assert str(caught.value).startswith(message)
-
-
-def test_claims_of_compressed_blocks_are_bounded(tmp_path: Path) -> None:
-    log = bytearray(simple(lambda file: file.packed(USUAL)))
-    at = log.index(b"##DZ") + 24 + 8
-    for claim in (len(USUAL) - 1, len(USUAL) + 1, 0, 1 << 26, 1 << 27, 1 << 63):
-        struct.pack_into("<Q", log, at, claim)
-        with pytest.raises(ValueError, match="^expected"):
-            read(tmp_path, bytes(log))
-
-
-def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
-    def peak(n: int) -> int:
-        file = MdfWriter()
-        content = USUAL * (n // len(FRAMES))
-        log = file.finish([data_group(file, file.data(content, 1 << 20), Group(n_records=n))])
-        (tmp_path / "big.mf4").write_bytes(log)
-        del log, content, file
-        tracemalloc.start()
-        assert sum(len(block) for block in mdf.mdf_blocks(tmp_path / "big.mf4", Source())) == n
-        found = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        return found
-
-    small, large = peak(200_000), peak(800_000)
-    assert large < 1.1 * small
-
-
-def test_no_bytes_do_anything_but_give_frames_or_be_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: Path, folder: Path, reason: ValueError) -> Path:
-        raise ValueError(str(reason))
-
-    monkeypatch.setattr(mdf, "_rewritten", refuse)
-    rng = random.Random(7)
-    logs = [
-        mixed(with_values=True),
-        mixed(with_values=True, finished=False, order="value first"),
-        simple(lambda file: file.packed(USUAL, n_columns=SIZE)),
-        simple(lambda file: file.data(USUAL, 100)),
-        beyond(0),
-    ]
-    n_refused, n_read = 0, 0
-    for number in range(500):
-        content = bytearray(logs[number % len(logs)])
-        for _ in range(rng.randrange(1, 4)):
-            content[rng.randrange(len(content))] = rng.choice((0, 1, 2, 6, 127, 255, rng.randrange(256)))
-        if rng.random() < 0.2:
-            del content[rng.randrange(len(content)) :]
-        try:
-            read(tmp_path, bytes(content))
-            n_read += 1
-        except ValueError as reason:
-            assert str(reason).startswith("expected ")  # noqa: PT017 - most are refused, none otherwise
-            n_refused += 1
-    assert n_refused > 100
-    assert n_read > 100

@@ -18,8 +18,15 @@ from pm.canbus.formats.mdf_layout import data_groups, start_us
 from pm.canbus.formats.mdf_merge import in_order, merge
 from pm.errors import ConfigError
 
+MOST_STREAMS: Final = 256
+"""Most streams of payloads of variable length; each is read beside the records."""
+
 _FRAMES_SIDE_BY_SIDE: Final = 1 << 19
 _LEAST_PIECE: Final = 256
+_BYTES_SIDE_BY_SIDE: Final = 1 << 25
+_MOST_BUFFER, _LEAST_BUFFER = 1 << 21, 1 << 17
+_WINDOWS_SIDE_BY_SIDE: Final = 1 << 26
+_LEAST_WINDOW: Final = 1 << 20
 _BUFFER_BYTES: Final = 1 << 16
 """Blocks of metadata lie close together: most are found in what was read for those before."""
 _GROUPS_KEPT_INFLATED: Final = 24
@@ -51,19 +58,25 @@ def mdf_blocks(path: Path, source: Source) -> Iterator[FrameBlock]:
 def _open(stream: BinaryIO, source: Source) -> list[GroupReader]:
     file = MdfFile(stream)
     found = data_groups(file)
+    n = max(len(found), 1)
+    links = {member.frames.signal_link for group in found for member in group.groups if member.frames} - {0}
+    if len(links) > MOST_STREAMS:
+        raise ValueError(f"expected at most {MOST_STREAMS} streams of payloads, but got {len(links)}")
     shared = Shared(
         file=file,
         source=source,
         start_us=start_us(file),
-        piece_frames=min(max(_FRAMES_SIDE_BY_SIDE // max(len(found), 1), _LEAST_PIECE), BLOCK_FRAMES),
-        budget=Budget(file.size),
-        keeps_inflated=len(found) <= _GROUPS_KEPT_INFLATED,
+        budget=Budget(file.size, n_streams=n + len(links)),
+        piece_frames=min(max(_FRAMES_SIDE_BY_SIDE // n, _LEAST_PIECE), BLOCK_FRAMES),
+        buffer_bytes=min(max(_BYTES_SIDE_BY_SIDE // (n + len(links)), _LEAST_BUFFER), _MOST_BUFFER),
+        window_bytes=max(_WINDOWS_SIDE_BY_SIDE // max(len(links), 4), _LEAST_WINDOW),
     )
     return [GroupReader(group, shared) for group in found]
 
 
 def _blocks(groups: list[GroupReader], source: Source) -> Iterator[FrameBlock]:
-    ordered = [in_order(group.pieces(), source) if group.is_mixed else group.pieces() for group in groups]
+    n_waiting = min(_FRAMES_SIDE_BY_SIDE // max(len(groups), 1), BLOCK_FRAMES)
+    ordered = [in_order(group.pieces(), source, n_waiting) if group.is_mixed else group.pieces() for group in groups]
     if len(ordered) == 1:
         for piece in ordered[0]:
             yield piece.block

@@ -17,10 +17,16 @@ import numpy as np
 
 from pm.canbus.bits import SPARE_BYTES
 from pm.canbus.formats.block import U8
-from pm.canbus.formats.mdf_records import transpose
+from pm.canbus.formats.mdf_transpose import transpose
 
-LARGEST_DATA_BLOCK: Final = 1 << 26
-"""Most bytes a compressed data block may inflate to, 64 MiB; the standard allows 4 MB."""
+LARGEST_DATA_BLOCK: Final = 1 << 24
+"""Most bytes a compressed data block may inflate to, 16 MiB; the standard allows 4 MB."""
+KEPT_INFLATED: Final = 160 << 20
+"""Bytes of inflated blocks that may be held at once; beyond it they are inflated again for each piece."""
+LARGEST_RATIO: Final = 4000
+"""Most bytes inflated, again and again included, for each byte of the file: logs pack 1:20, and forty groups
+side by side need every block some thirty times. A file beyond it is an attack."""
+RATIO_FREE_BYTES: Final = 1 << 30
 MOST_BLOCKS: Final = 400_000
 """Most blocks of metadata; a bus log has some hundreds, a large measurement some ten thousands."""
 
@@ -167,13 +173,16 @@ def _parsed_head(at: int, head: bytes) -> tuple[bytes, int, int]:
 
 
 class Budget:
-    """Bytes of data blocks that may still be read: a list that names blocks twice ends here."""
+    """What the streams of one file may cost together."""
 
-    def __init__(self, n_left: int) -> None:
-        self._n_left = n_left
+    def __init__(self, file_size: int, n_streams: int) -> None:
+        self._n_left = file_size * n_streams
+        self._n_inflated_left = RATIO_FREE_BYTES + LARGEST_RATIO * file_size
+        self.kept_inflated = KEPT_INFLATED // max(n_streams, 1)
+        """Bytes of a block that a stream may hold inflated."""
 
     def spend(self, n: int) -> None:
-        """Count n bytes.
+        """Count n bytes of data blocks: a list that names blocks again and again ends here.
 
         Raises:
             ValueError: they are more than the file has.
@@ -181,6 +190,16 @@ class Budget:
         self._n_left -= n
         if self._n_left < 0:
             raise ValueError("expected every data block once, but got one several times")
+
+    def spend_inflated(self, n: int) -> None:
+        """Count n bytes inflated.
+
+        Raises:
+            ValueError: they are too many for the size of the file.
+        """
+        self._n_inflated_left -= n
+        if self._n_inflated_left < 0:
+            raise ValueError(f"expected at most {LARGEST_RATIO} times the size of the file, but got more")
 
 
 class _Piece(NamedTuple):
@@ -223,15 +242,14 @@ class DataStream:
                 self._file.read_into(self._piece.at + self._n_read, out[n : n + n_now])
             else:
                 if self._inflated is None:
+                    self._budget.spend_inflated(self._piece.n)
                     self._inflated = _inflated(self._file, self._piece, self._piece.packed)
                 out[n : n + n_now] = self._inflated[self._n_read : self._n_read + n_now]
             self._n_read += n_now
             n += n_now
+        if self._inflated is not None and len(self._inflated) > self._budget.kept_inflated:
+            self._inflated = None
         return n
-
-    def release(self) -> None:
-        """Let go of the inflated block; it is inflated once more when it is needed."""
-        self._inflated = None
 
     def _walk(self, link: int) -> Iterator[_Piece]:
         if not link:

@@ -1,12 +1,12 @@
 """The frames of one data group of an MDF 4 file, a piece at a time.
 
-What belongs here: reading records from their data blocks, of one kind or of several mixed (unsorted),
-and the streams of payloads of variable length beside them. Groups are put in order by `mdf_merge`.
+What belongs here: reading records of one kind or of several mixed (unsorted), with their payloads of
+variable length, into blocks of frames. Groups are put in order by `mdf_merge`.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,41 +22,29 @@ from pm.canbus.formats.block import (
     Source,
 )
 from pm.canbus.formats.mdf_file import Budget, DataStream, MdfFile, UnusualLayoutError
-from pm.canbus.formats.mdf_layout import ChannelGroup, DataGroup, layouts_of
-from pm.canbus.formats.mdf_records import (
+from pm.canbus.formats.mdf_frames import (
     BAD_PAYLOAD,
     BAD_TIME,
-    LONGEST_VALUE,
     N_CHANNELS,
     N_FRAMES,
     N_MALFORMED,
     N_NO_CHANNEL,
     STREAM,
-    TOO_LONG,
     TOO_WIDE,
-    UNKNOWN_RECORD,
-    VARIABLE,
     Layouts,
-    Records,
     State,
     Values,
     find_range,
-    gather,
     new_state,
-    positions,
     read_frames,
     room,
-    walk,
 )
+from pm.canbus.formats.mdf_layout import ChannelGroup, DataGroup, layouts_of
+from pm.canbus.formats.mdf_records import UNKNOWN_RECORD, VARIABLE, Records, positions, walk
+from pm.canbus.formats.mdf_values import GatheredValues, RecordBuffer, SignalData, ValueSource, ValueWindow
 
 MALFORMED_RECORD: Final = "malformed_record"
 """Reason for a record with an identifier that cannot be: over 0x7FF and not extended."""
-LARGEST_WINDOW: Final = 1 << 24
-"""Most bytes of a stream of payloads held at once, 16 MiB: records and payloads are written side by side."""
-
-_BUFFER_BYTES: Final = 1 << 20
-_KEPT_BEHIND: Final = 1 << 20
-_MOST_STREAMS: Final = 64
 _LARGEST_RECORD_ID: Final = 0xFFFF
 _RECORDS: Final = (b"##DT", b"##DV")
 _SIGNALS: Final = (b"##SD",)
@@ -72,139 +60,18 @@ class Piece(NamedTuple):
 
 @dataclass
 class Shared:
-    """What the groups of one file share."""
+    """What the groups of one file share. The more groups are read side by side, the less each may hold."""
 
     file: MdfFile
     source: Source
     start_us: int
-    piece_frames: int
-    """Most frames in a piece: fewer, the more groups are read side by side."""
     budget: Budget
-    keeps_inflated: bool
-    """Inflated data blocks may stay in memory while other groups are read."""
-
-
-class ValueSource(Protocol):
-    """Where the bytes of a stream of payloads come from."""
-
-    def fill(self, out: U8) -> int:
-        """Put the next bytes into `out`, 0 at the end."""
-
-
-class _SignalData:
-    """A stream of payloads in SD blocks of its own."""
-
-    def __init__(self, stream: DataStream) -> None:
-        self._stream = stream
-
-    def fill(self, out: U8) -> int:
-        return self._stream.read_into(out)
-
-
-class _Buffer:
-    """Bytes of records of mixed kinds: a whole number of them from `at` on, and a part of one."""
-
-    def __init__(self, stream: DataStream, n_bytes: int) -> None:
-        self._stream = stream
-        self.data = np.zeros(n_bytes + SPARE_BYTES, dtype=np.uint8)
-        self.at = self.end = 0
-        self.n_dropped = 0
-        """Bytes before the first of `data`."""
-
-    def refill(self) -> bool:
-        """Drop what lies before `at`, read on; False at the end of the stream.
-
-        Raises:
-            ValueError: the stream ends within a record.
-        """
-        while self.at > self.end:  # a long record that is passed over
-            n_skipped = self.at - self.end
-            n = self._stream.read_into(self.data[: min(n_skipped, len(self.data) - SPARE_BYTES)])
-            if n == 0:
-                raise ValueError(f"expected {n_skipped} more bytes of a record, but got the end of the data: truncated")
-            self.n_dropped += self.end
-            self.at, self.end = self.at - self.end, n
-        n_kept = self.end - self.at
-        self.data[:n_kept] = self.data[self.at : self.end].copy()
-        self.n_dropped += self.at
-        n = self._stream.read_into(self.data[n_kept : len(self.data) - SPARE_BYTES])
-        self.at, self.end = 0, n_kept + n
-        if n == 0 and n_kept:
-            raise ValueError(f"expected whole records up to the end, but got {n_kept} bytes of another: truncated")
-        return n > 0
-
-    def refuse_unknown(self, n_id_bytes: int) -> ValueError:
-        """What to raise at a record whose id no channel group has."""
-        found = int.from_bytes(self.data[self.at : self.at + n_id_bytes].tobytes(), "little")
-        return ValueError(f"expected a record at byte {self.n_dropped + self.at} of the data, but got id {found}")
-
-
-class _GatheredValues:
-    """A stream of payloads whose values are records among all others: read for itself, beside them."""
-
-    def __init__(self, stream: DataStream, records: Records, wanted: int) -> None:
-        self._buffer = _Buffer(stream, _BUFFER_BYTES)
-        self._records, self._wanted = records, wanted
-
-    def fill(self, out: U8) -> int:
-        buffer = self._buffer
-        while True:
-            buffer.at, n, why = gather(buffer.data, buffer.at, buffer.end, self._records, self._wanted, out)
-            if why == UNKNOWN_RECORD:
-                raise buffer.refuse_unknown(self._records.n_id_bytes)
-            if why == TOO_LONG:
-                raise ValueError(f"expected payloads of at most {LONGEST_VALUE} bytes, but got a longer one")
-            if n:
-                return n
-            if not buffer.refill():
-                return 0
-
-
-class _Window:
-    """The part of a stream of payloads that the records at hand need."""
-
-    def __init__(self, source: ValueSource) -> None:
-        self._source = source
-        self._data = np.zeros(2 * _BUFFER_BYTES + SPARE_BYTES, dtype=np.uint8)
-        self.base = 0
-        self.n = 0
-
-    @property
-    def data(self) -> U8:
-        return self._data
-
-    def cover(self, lowest: int, highest: int) -> None:
-        """Hold the payloads from offset `lowest` to the one at `highest`.
-
-        Raises:
-            ValueError: the stream has none there, or they lie too far from each other or from those before.
-        """
-        if lowest < self.base or highest - max(lowest, self.base) > LARGEST_WINDOW:
-            raise ValueError("expected payloads in the order of their records, but got them in another")
-        self._reach(lowest, highest + 4)
-        at = highest - self.base
-        n_value = int.from_bytes(self._data[at : at + 4].tobytes(), "little")
-        if n_value > LONGEST_VALUE:
-            raise ValueError(f"expected payloads of at most {LONGEST_VALUE} bytes, but got {n_value}")
-        self._reach(lowest, highest + 4 + n_value)
-
-    def _reach(self, lowest: int, end: int) -> None:
-        while self.base + self.n < end:
-            self._make_room(lowest)
-            n = self._source.fill(self._data[self.n : len(self._data) - SPARE_BYTES])
-            if n == 0:
-                raise ValueError(f"expected a payload before byte {end} of its stream, but got its end: truncated")
-            self.n += n
-
-    def _make_room(self, lowest: int) -> None:
-        if len(self._data) - SPARE_BYTES - self.n >= _BUFFER_BYTES:
-            return
-        n_dropped = max(min(lowest - self.base - _KEPT_BEHIND, self.n), 0)
-        kept = self._data[n_dropped : self.n].copy()
-        if 2 * len(kept) > len(self._data):
-            self._data = np.zeros(2 * len(self._data), dtype=np.uint8)
-        self._data[: len(kept)] = kept
-        self.base, self.n = self.base + n_dropped, len(kept)
+    piece_frames: int
+    """Most frames in a piece."""
+    buffer_bytes: int
+    """Bytes of records read at once; at least two of the largest records."""
+    window_bytes: int
+    """Most bytes of a stream of payloads held at once: records and payloads are written side by side."""
 
 
 class GroupReader:
@@ -239,32 +106,29 @@ class GroupReader:
         else:
             yield from self._of_many(self._records)
 
-    def _with_streams(self, layouts: Layouts) -> tuple[Layouts, list[_Window]]:
+    def _with_streams(self, layouts: Layouts) -> tuple[Layouts, list[ValueWindow]]:
         """Number the streams of payloads that the groups name."""
         number_of: dict[int, int] = {}
-        windows: list[_Window] = []
+        windows: list[ValueWindow] = []
         for row, member in enumerate(self._members):
             link = member.frames.signal_link if member.frames else 0
             if not link:
                 continue
             if link not in number_of:
                 number_of[link] = len(windows)
-                windows.append(_Window(self._value_source(link)))
-                if len(windows) > _MOST_STREAMS:
-                    raise ValueError(f"expected at most {_MOST_STREAMS} streams of payloads, but got more")
+                windows.append(ValueWindow(self._value_source(link), self._shared.window_bytes))
             layouts.groups[row, STREAM] = number_of[link]
         return layouts, windows
 
     def _value_source(self, link: int) -> ValueSource:
-        file = self._shared.file
-        budget = Budget(file.size)
+        file, budget = self._shared.file, self._shared.budget
         if file.head(link)[0] != b"##CG":
-            return _SignalData(DataStream(file, link, _SIGNALS, budget))
+            return SignalData(DataStream(file, link, _SIGNALS, budget))
         wanted = next((number for number, member in enumerate(self._group.groups) if member.at == link), None)
         if self._records is None or wanted is None or self._group.groups[wanted].record_bytes != VARIABLE:
             raise UnusualLayoutError("expected payloads among the records of their group, but got them elsewhere")
         own = self._records._replace(counts=np.zeros_like(self._records.counts))
-        return _GatheredValues(DataStream(file, self._group.data_link, _RECORDS, budget), own, wanted)
+        return GatheredValues(RecordBuffer(self._stream(), self._shared.buffer_bytes), own, wanted)
 
     def _stream(self) -> DataStream:
         return DataStream(self._shared.file, self._group.data_link, _RECORDS, self._shared.budget)
@@ -274,7 +138,7 @@ class GroupReader:
         stream, size = self._stream(), member.record_bytes
         if size <= 0 or (member.frames is None and member.n_records is not None):
             return
-        n_piece = min(self._shared.piece_frames, max(4 * _BUFFER_BYTES // size, 1))
+        n_piece = min(self._shared.piece_frames, max(self._shared.buffer_bytes // size, 1))
         groups = np.zeros(n_piece, dtype=np.int32)
         starts = positions(n_piece, size)
         data = np.zeros(n_piece * size + SPARE_BYTES, dtype=np.uint8)
@@ -285,8 +149,6 @@ class GroupReader:
             n, n_over = divmod(n_bytes, size)
             if n_over or (n_left is not None and n < n_wanted):
                 raise ValueError(f"expected {n_wanted} whole records, but got {n} and {n_over} bytes: truncated")
-            if not self._shared.keeps_inflated:
-                stream.release()
             if member.frames is not None:
                 yield from self._read(data, starts, groups, n)
             elif member.counted and n:
@@ -297,7 +159,7 @@ class GroupReader:
 
     def _of_many(self, records: Records) -> Iterator[Piece]:
         """Records of several channel groups, mixed."""
-        buffer = _Buffer(self._stream(), _BUFFER_BYTES)
+        buffer = RecordBuffer(self._stream(), self._shared.buffer_bytes)
         starts = np.zeros(self._shared.piece_frames, dtype=np.int64)
         groups = np.zeros(self._shared.piece_frames, dtype=np.int32)
         while buffer.refill():

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pm.canbus.formats.block import ERROR_FRAME, MAXIMUM_FRAME_BYTES, REMOTE_FRAME
 from pm.canbus.formats.mdf_file import Block, MdfFile, UnusualLayoutError
-from pm.canbus.formats.mdf_records import (
+from pm.canbus.formats.mdf_frames import (
     BUS,
     CONVERTED,
     DOUBLE,
@@ -38,9 +38,9 @@ from pm.canbus.formats.mdf_records import (
     TIME,
     TIME_KIND,
     UNSIGNED,
-    VARIABLE,
     Layouts,
 )
+from pm.canbus.formats.mdf_records import VARIABLE
 
 MOST_GROUPS: Final = 2048
 """Most channel groups with frames; a logger writes one for each channel, width and direction, some hundreds."""

@@ -7,26 +7,24 @@ clock was set back, the step stays.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
 import numpy as np
 
 from pm.canbus.formats.block import I64, FrameBlock, Source, merged
 from pm.canbus.formats.mdf_groups import Piece
 
-WAITING_FRAMES: Final = 65_536
-"""How many frames are held back for older ones behind them; CSS loggers write up to a second late."""
 
+def in_order(pieces: Iterator[Piece], source: Source, n_waiting: int) -> Iterator[Piece]:
+    """Pieces whose frames lie up to n_waiting from where they belong, in order of time.
 
-def in_order(pieces: Iterator[Piece], source: Source) -> Iterator[Piece]:
-    """Pieces whose frames lie up to `WAITING_FRAMES` from where they belong, in order of time.
-
-    Frames of one time keep their order. A frame further away comes late, as a backward step.
+    CSS loggers write a group up to a second late, which is some tens of frames on a busy bus. Frames of
+    one time keep their order. A frame further away comes late, as a backward step.
     """
     waiting: Piece | None = None
     for piece in pieces:
         waiting = _sorted([waiting, piece] if waiting else [piece], source)
-        n_ready = len(waiting.block) - WAITING_FRAMES
+        n_ready = len(waiting.block) - n_waiting
         if n_ready > 0:
             yield _rows(waiting, 0, n_ready)
             waiting = _rows(waiting, n_ready, len(waiting.block))
