@@ -1,4 +1,4 @@
-"""Decoded columns as the rest of the product takes them: polars frames and Arrow batches.
+"""Decoded columns as the rest of the product takes them: polars frames.
 
 What belongs here: the columns that every decoded frame has, and handing decoded numbers over without
 copying them. How they are decoded is the business of `pm.canbus.extract`.
@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pm.canbus.dbc import MessagePlan
-from pm.canbus.extract import Column
+from pm.canbus.extract import Codes, Column, values_of
 from pm.canbus.j1939 import NO_ADDRESS
 from pm.canbus.route import Messages
 from pm.canbus.staging import Rows
@@ -62,13 +62,6 @@ class DecodedMessage:
         """Columns time (UTC), channel, source_address, destination_address, then one a signal (Float64 or String)."""
         frame: Any = pl.from_arrow(_batch(self._arrays()))
         return frame.insert_column(1, self._channel_names())  # type: ignore[no-any-return]
-
-    def arrow(self) -> pa.RecordBatch:
-        """The same as `frame`, the channel as a dictionary of names."""
-        arrays = self._arrays()
-        names = _text_array(self.channels)
-        channel = pa.DictionaryArray.from_arrays(_plain(self.channel.astype(np.int16), pa.int16()), names)
-        return _batch({"time": arrays.pop("time"), "channel": channel, **arrays})
 
     def _arrays(self) -> dict[str, pa.Array]:
         arrays = {
@@ -122,6 +115,8 @@ def _batch(arrays: dict[str, pa.Array]) -> pa.RecordBatch:
 def _array(column: Column, n: int) -> pa.Array:
     if isinstance(column, list):
         return _text_array(column)
+    if isinstance(column, Codes):
+        column = values_of(column, n)
     valid = None if column.valid is None else pa.py_buffer(column.valid)
     return pa.Array.from_buffers(pa.float64(), n, [valid, pa.py_buffer(column.values)], column.n_null)
 

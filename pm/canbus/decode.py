@@ -117,14 +117,17 @@ class LogDecoder:
         sample_period_s: float = 0.0,
         old_conversion_method: int = DEFAULT_OLD_CONVERSION,
         staged_rows: int = MOST_ROWS,
+        keeps_codes: bool = False,
     ) -> None:
         """`sample_period_s` > 0 keeps the last frame of each message, channel, source, destination and period.
 
         `old_conversion_method` is how trouble codes with the conversion bit set are read
         (`pm.canbus.faults`); `staged_rows` bounds the rows of a message that are decoded at a time.
+        With `keeps_codes` numbers of up to eight bits stay codes until a frame is asked for
+        (`pm.canbus.extract.Codes`), which is what a Parquet file takes.
         """
         self._database, self._matcher = database, new_matcher(database)
-        self._recipes: dict[int, Recipe] = {}  # by message, made when it first appears
+        self._recipes = _Recipes(database, keeps_codes)
         self._period_us = round(sample_period_s * 1e6)
         self._old_conversion_method, self._staged_rows = old_conversion_method, staged_rows
         self._pass: _Pass | None = None
@@ -155,6 +158,18 @@ class LogDecoder:
         return self._pass.report()
 
 
+class _Recipes(dict[int, Recipe]):
+    """Recipes by number of the message, made when it first appears."""
+
+    def __init__(self, database: SignalDatabase, keeps_codes: bool) -> None:
+        super().__init__()
+        self._database, self._keeps_codes = database, keeps_codes
+
+    def __missing__(self, message: int) -> Recipe:
+        recipe = self[message] = recipe_of(self._database.messages[message], keeps_codes=self._keeps_codes)
+        return recipe
+
+
 class _Pass:
     """One log on its way through."""
 
@@ -162,7 +177,7 @@ class _Pass:
         self,
         database: SignalDatabase,
         matcher: Matcher,
-        recipes: dict[int, Recipe],
+        recipes: "_Recipes",
         room: Room,
         log: LogFile,
         method: int,
@@ -238,18 +253,13 @@ class _Pass:
     def _decode(self, message: int, *, at_end: bool) -> DecodedMessage:
         plan = self._database.messages[message]
         rows = take_rows(self._room.staging, message, at_end=at_end)
-        payloads = Payloads(self._recipe(message), rows.words, rows.length, rows.shortest)
+        payloads = Payloads(self._recipes[message], rows.words, rows.length, rows.shortest)
         decoded = decoded_message(plan, rows, payloads.columns(), self._channels)
         nulls = self._nulls.setdefault(plan.name, {})
         for signal, counts in payloads.counts.items():
             nulls.setdefault(signal, Counter()).update(counts)
         self._rejected[UNKNOWN_MULTIPLEXER] += payloads.n_unknown_multiplexer
         return decoded
-
-    def _recipe(self, message: int) -> Recipe:
-        if message not in self._recipes:
-            self._recipes[message] = recipe_of(self._database.messages[message])
-        return self._recipes[message]
 
     def _take_faults(self) -> pl.DataFrame:
         rows = fault_rows(self._room.faults, self._channels, old_conversion_method=self._old_conversion_method)

@@ -13,7 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pm.canbus.dbc import SignalPlan
-from pm.canbus.fields import WORD_BITS, Recipe, bytes_needed, first_bit, ones, place_of, small_values, valid_bits
+from pm.canbus.fields import (
+    WORD_BITS,
+    Fields,
+    Group,
+    Recipe,
+    byte_codes,
+    bytes_needed,
+    first_bit,
+    ones,
+    place_of,
+    small_values,
+    valid_bits,
+)
 from pm.canbus.formats.block import I64, U8, U64
 from pm.canbus.jit import kernel
 from pm.canbus.masks import NOT_AVAILABLE, NOT_FINITE, REASONS, UNLIMITED, Limits, limits_of
@@ -38,7 +50,20 @@ class Numbers:
     n_null: int
 
 
-Column = Numbers | list[str | None]
+@dataclass(frozen=True)
+class Codes:
+    """Codes of a number of up to eight bits."""
+
+    codes: U8
+    """Of the payloads that are not null, one behind the other."""
+    table: F64
+    """The value of each of the 256 codes."""
+    valid: U8 | None
+    """As in `Numbers`."""
+    n_null: int
+
+
+Column = Numbers | Codes | list[str | None]
 
 
 @kernel
@@ -78,10 +103,14 @@ class Payloads:
 
     def columns(self) -> list[Column]:
         """One column a signal, in the plan's order."""
-        small = self._small_columns() if self._shortest >= self._recipe.small_bytes else {}
-        made = [small.get(place) or self._column(signal) for place, signal in enumerate(self.plan.signals)]
+        made: dict[int, Column] = {}
+        if self._shortest >= self._recipe.small.n_bytes:
+            made |= self._small_columns(self._recipe.small)
+        if self._shortest >= self._recipe.coded.n_bytes:
+            made |= self._coded_columns(self._recipe.coded)
+        columns = [made.get(place) or self._column(signal) for place, signal in enumerate(self.plan.signals)]
         self.n_unknown_multiplexer = self._count_unknown()
-        return made
+        return columns
 
     def _word(self, number: int, *, is_motorola: bool) -> U64:
         """Word `number` of every payload, with the first byte highest for Motorola."""
@@ -140,31 +169,46 @@ class Payloads:
             return _all_null(values)
         return self._numbers(signal, limits_of(signal, is_j1939=self.plan.pgn is not None), present, values)
 
-    def _small_columns(self) -> dict[int, Column]:
-        """The columns of the recipe's small signals, by place in the plan."""
-        recipe = self._recipe
-        if not recipe.small:
-            return {}
+    def _first_words(self, fields: Fields) -> tuple[U64, U64]:
+        """The payloads' first words for signals in Intel and in Motorola order."""
         intel = self._word(0, is_motorola=False)
-        motorola = self._word(0, is_motorola=True) if recipe.fields.is_motorola.any() else intel
-        values = np.empty((len(recipe.small), len(intel)), dtype=np.float64)
-        counts = np.zeros((len(recipe.small), len(REASONS)), dtype=np.int64)
-        small_values(intel, motorola, recipe.fields, values, counts)
-        return {
-            place: self._small_column(number, motorola if recipe.fields.is_motorola[number] else intel, values, found)
-            for number, (place, found) in enumerate(zip(recipe.small, counts.tolist(), strict=True))
-        }
+        return intel, self._word(0, is_motorola=True) if fields.is_motorola.any() else intel
 
-    def _small_column(self, number: int, words: U64, values: F64, counts: list[int]) -> Numbers:
-        n_null, n_rows = counts[0], len(words)
-        if not n_null:
-            return Numbers(values[number], None, 0)
-        self._count(self.plan.signals[self._recipe.small[number]], counts)
-        if n_null == n_rows:
-            return _all_null(values[number])
-        bits = np.zeros(-(-n_rows // 8), dtype=np.uint8)
-        valid_bits(words, self._recipe.fields, number, bits)
-        return Numbers(values[number], bits, n_null)
+    def _small_columns(self, group: Group) -> dict[int, Column]:
+        """The columns of small signals, by place in the plan."""
+        if not group.places:
+            return {}
+        intel, motorola = self._first_words(group.fields)
+        values = np.empty((len(group.places), len(intel)), dtype=np.float64)
+        counts = np.zeros((len(group.places), len(REASONS)), dtype=np.int64)
+        small_values(intel, motorola, group.fields, values, counts)
+        columns: dict[int, Column] = {}
+        for k, (place, found) in enumerate(zip(group.places, counts.tolist(), strict=True)):
+            n_null = self._count(self.plan.signals[place], found) if found[0] else 0
+            bits = None
+            if n_null:
+                bits = np.zeros(-(-len(intel) // 8), dtype=np.uint8)
+                if n_null < len(intel):
+                    valid_bits(motorola if group.fields.is_motorola[k] else intel, group.fields, k, bits)
+            columns[place] = Numbers(values[k], bits, n_null)
+        return columns
+
+    def _coded_columns(self, group: Group) -> dict[int, Column]:
+        """The columns of signals that stay codes, by place in the plan."""
+        if not group.places:
+            return {}
+        intel, motorola = self._first_words(group.fields)
+        n, n_signals = len(intel), len(group.places)
+        codes = np.empty((n_signals, n), dtype=np.uint8)
+        bits = np.empty((n_signals, -(-n // 8)), dtype=np.uint8)
+        counts = np.zeros((n_signals, len(REASONS)), dtype=np.int64)
+        byte_codes(intel, motorola, group.fields, codes, bits, counts)
+        columns: dict[int, Column] = {}
+        for k, (place, found) in enumerate(zip(group.places, counts.tolist(), strict=True)):
+            n_null = self._count(self.plan.signals[place], found) if found[0] else 0
+            valid = bits[k] if n_null else None
+            columns[place] = Codes(codes[k, : n - n_null], self._recipe.tables[k], valid, n_null)
+        return columns
 
     def _numbers(self, signal: SignalPlan, limits: Limits, present: Mask | None, values: F64) -> Numbers:
         raw = self._raw(signal)
@@ -236,3 +280,12 @@ def _text(payload: bytes, first: int, last: int | None, part: int | None) -> str
     if not text:
         return None
     return "".join(chr(code) if 0x20 <= code < 0x7F else f"\\x{code:02x}" for code in text)
+
+
+def values_of(column: Codes, n: int) -> Numbers:
+    """The values of codes of n payloads."""
+    if column.valid is None:
+        return Numbers(column.table[column.codes], None, 0)
+    values = np.full(n, np.nan)
+    values[np.unpackbits(column.valid, count=n, bitorder="little").view(np.bool_)] = column.table[column.codes]
+    return Numbers(values, column.valid, column.n_null)

@@ -22,6 +22,7 @@ I32 = NDArray[np.int32]
 WORD_BITS: Final = 64
 _SMALL_BITS: Final = 30
 """Signals up to this width, and a limit above them, fit a signed number of 32 bits: the fastest arithmetic."""
+_CODE_BITS: Final = 8
 
 
 class Fields(NamedTuple):
@@ -39,15 +40,27 @@ class Fields(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Group:
+    """Small signals that are read together."""
+
+    places: tuple[int, ...]
+    """In the plan."""
+    n_bytes: int
+    """Length a payload must have to hold all of them."""
+    fields: Fields
+
+
+@dataclass(frozen=True)
 class Recipe:
     """How the payloads of one message are decoded; made once a message."""
 
     plan: MessagePlan
-    small: tuple[int, ...]
-    """Places in the plan of the signals in `fields`."""
-    small_bytes: int
-    """Length a payload must have to hold all of them."""
-    fields: Fields
+    small: Group
+    """Small signals that become values."""
+    coded: Group
+    """Signals of up to eight bits that stay codes; empty unless asked for."""
+    tables: F64
+    """Shape (coded signals, 256): the value of each code."""
 
 
 def first_bit(signal: SignalPlan) -> int:
@@ -78,10 +91,19 @@ def ones(length: int) -> np.uint64:
     return np.uint64(NO_LIMIT if length == WORD_BITS else (1 << length) - 1)
 
 
-def recipe_of(plan: MessagePlan) -> Recipe:
-    """The recipe of a message."""
-    small = tuple(place for place, signal in enumerate(plan.signals) if _is_small(signal))
-    signals = [plan.signals[place] for place in small]
+def recipe_of(plan: MessagePlan, *, keeps_codes: bool = False) -> Recipe:
+    """The recipe of a message; with `keeps_codes` signals of up to eight bits stay codes."""
+    small = [place for place, signal in enumerate(plan.signals) if _is_small(signal)]
+    coded = [place for place in small if keeps_codes and plan.signals[place].length <= _CODE_BITS]
+    fields = _group(plan, coded)
+    codes = np.arange(1 << _CODE_BITS, dtype=np.int64) & fields.fields.mask.astype(np.int64)[:, None]
+    sign = fields.fields.sign.astype(np.int64)[:, None]
+    tables = ((codes ^ sign) - sign) * fields.fields.scale[:, None] + fields.fields.offset[:, None]
+    return Recipe(plan, _group(plan, [place for place in small if place not in coded]), fields, tables)
+
+
+def _group(plan: MessagePlan, places: list[int]) -> Group:
+    signals = [plan.signals[place] for place in places]
     limits = [[min(n, 1 << _SMALL_BITS) for n in limits_of(s, is_j1939=plan.pgn is not None)] for s in signals]
     fields = Fields(
         np.array([s.byte_order != "little_endian" for s in signals], dtype=np.bool_),
@@ -92,7 +114,7 @@ def recipe_of(plan: MessagePlan) -> Recipe:
         np.array([s.offset for s in signals], dtype=np.float64),
         np.array(limits, dtype=np.int32).reshape(-1, 3),
     )
-    return Recipe(plan, small, max(map(bytes_needed, signals), default=0), fields)
+    return Group(tuple(places), max(map(bytes_needed, signals), default=0), fields)
 
 
 def _is_small(signal: SignalPlan) -> bool:
@@ -137,3 +159,30 @@ def valid_bits(words: U64, fields: Fields, k: int, bits: U8) -> None:
     for i in range(n // 8 * 8, n):
         if (words[i] >> shift) & mask < limit:
             bits[i // 8] |= np.uint8(1 << (i % 8))
+
+
+@kernel
+def byte_codes(intel: U64, motorola: U64, fields: Fields, codes: U8, bits: U8, counts: I64) -> None:
+    """The codes of signals of up to eight bits that are values, one behind the other, and which payloads they are of.
+
+    `codes` has the shape (signals, payloads); the first of a row are filled. `bits`, shape (signals,
+    payloads / 8 rounded up), are as in `valid_bits`. `counts` as in `small_values`.
+    """
+    n = len(intel)
+    for k in range(len(fields.shift)):
+        words = motorola if fields.is_motorola[k] else intel
+        shift, mask = fields.shift[k], fields.mask[k]
+        reserved, error, missing = fields.limits[k, 0], fields.limits[k, 1], fields.limits[k, 2]
+        n_error, n_missing, n_valid = 0, 0, 0
+        for byte in range((n + 7) // 8):
+            found = 0
+            for bit in range(min(8, n - 8 * byte)):
+                raw = np.int32((words[8 * byte + bit] >> shift) & mask)
+                codes[k, n_valid] = raw
+                is_valid = np.int64(raw < reserved)
+                n_valid += is_valid
+                found |= is_valid << bit
+                n_error += raw >= error
+                n_missing += raw >= missing
+            bits[k, byte] = found
+        counts[k, 0], counts[k, 1], counts[k, 2] = n - n_valid, n_error, n_missing

@@ -25,6 +25,7 @@ from pm.canbus.dbc import SignalDatabase, load_dbc
 from pm.canbus.decode import DECODER_VERSION, DecodedBatch, DecodeReport, LogDecoder
 from pm.canbus.faults import DEFAULT_OLD_CONVERSION, FAULT_SCHEMA
 from pm.canbus.logfile import LogFile, open_log
+from pm.canbus.parquet_file import ParquetFile
 from pm.canbus.staging import MOST_ROWS
 from pm.errors import DataError
 from pm.progress import Track, silent
@@ -97,7 +98,7 @@ def decode_to_parquet(
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
             made = Path(folder) / "made"
             written, rows = _write_all(
-                logs, LogDecoder(database, old_conversion_method=old_conversion_method), made, track
+                logs, LogDecoder(database, old_conversion_method=old_conversion_method, keeps_codes=True), made, track
             )
             summary = _summarise(written, database, out, rows, seconds=time.perf_counter() - began)
             content = json.dumps(_report_content(summary, database), indent=2, default=_instant_text)
@@ -224,71 +225,49 @@ class _Output:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._writers: dict[Path, pq.ParquetWriter] = {}
-        self._waiting: dict[str, list[pa.RecordBatch]] = {}
-        self.rows: dict[str, int] = {}
+        self._signals: dict[str, ParquetFile] = {}
+        self._others: dict[str, pq.ParquetWriter] = {}
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """Rows by message, once `finish` has been called."""
+        return {name: file.n_rows for name, file in self._signals.items()}
 
     def __enter__(self) -> "_Output":
         return self
 
     def __exit__(self, *_: object) -> None:
-        for writer in self._writers.values():
+        for writer in self._others.values():
             writer.close()
+        for file in self._signals.values():
+            file.release()
 
     def add(self, batch: DecodedBatch) -> None:
         for message in batch.decoded:
             name = message.plan.name
-            waiting = self._waiting.setdefault(name, [])
-            waiting.append(message.arrow())
-            if sum(part.num_rows for part in waiting) >= ROW_GROUP_ROWS:
-                self._write_signals(name)
+            if name not in self._signals:
+                path = self._folder / SIGNALS_FOLDER / f"{name}.parquet"
+                self._signals[name] = ParquetFile(path, message.plan, ROW_GROUP_ROWS)
+            self._signals[name].add(message)
         for file, frame in ((FAULTS_FILE, batch.faults), (MESSAGES_FILE, batch.messages)):
             if frame.height:
-                self._write(self._folder / file, _plain_strings(frame.to_arrow()))
+                self._write(file, frame)
 
     def finish(self) -> None:
         """Write what waits, and the two files that are always there."""
-        for name in list(self._waiting):
-            self._write_signals(name)
+        for file in self._signals.values():
+            file.close()
         for name, schema in ((FAULTS_FILE, FAULT_SCHEMA), (MESSAGES_FILE, MESSAGE_SCHEMA)):
-            if self._folder / name not in self._writers:
-                self._write(self._folder / name, _plain_strings(pl.DataFrame(schema=schema).to_arrow()))
+            if name not in self._others:
+                self._write(name, pl.DataFrame(schema=schema))
 
-    def _write_signals(self, name: str) -> None:
-        waiting = self._waiting.pop(name)
-        # Logs of one run may number their channels differently.
-        table = (
-            pa.Table.from_batches(waiting)
-            if len(waiting) == 1
-            else pa.concat_tables([pa.Table.from_batches([part]) for part in waiting]).unify_dictionaries()
-        )
-        self.rows[name] = self.rows.get(name, 0) + table.num_rows
-        self._write(self._folder / SIGNALS_FOLDER / f"{name}.parquet", table)
-
-    def _write(self, path: Path, table: pa.Table) -> None:
-        writer = self._writers.get(path)
-        if writer is None:
-            writer = self._writers[path] = _writer(path, table.schema)
-        writer.write_table(table)
-
-
-def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    numbers = [field.name for field in schema if pa.types.is_floating(field.type)]
-    texts = [field.name for field in schema if field.name not in numbers and field.name != "time"]
-    # Dictionaries cost half the speed and save nothing on measured numbers: their bytes are split into
-    # streams instead, which pack well. Times rise by little steps.
-    encodings = dict.fromkeys(numbers, "BYTE_STREAM_SPLIT") | {"time": "DELTA_BINARY_PACKED"}
-    return pq.ParquetWriter(
-        path,
-        schema,
-        compression="zstd",
-        compression_level=1,
-        use_dictionary=texts,
-        column_encoding={name: encodings[name] for name in schema.names if name in encodings},
-        write_statistics=["time"] if "time" in schema.names else False,
-        store_schema=False,
-        memory_pool=pa.system_memory_pool(),  # Arrow's own keeps some 50 MB that it does not use
-    )
+    def _write(self, file: str, frame: pl.DataFrame) -> None:
+        table = _plain_strings(frame.to_arrow())
+        if file not in self._others:
+            self._others[file] = pq.ParquetWriter(
+                self._folder / file, table.schema, compression="zstd", memory_pool=pa.system_memory_pool()
+            )
+        self._others[file].write_table(table)
 
 
 def _plain_strings(table: pa.Table) -> pa.Table:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from pm.canbus.dbc import MessagePlan
-from pm.canbus.extract import Column, Payloads
+from pm.canbus.extract import Column, Numbers, Payloads
 from pm.canbus.fields import recipe_of
 
 
@@ -19,6 +19,7 @@ def as_list(column: Column) -> list[object]:
     """The values of a column, None where null."""
     if isinstance(column, list):
         return list(column)
+    assert isinstance(column, Numbers)
     values: list[object] = column.values.tolist()
     if column.valid is None:
         return values

@@ -29,7 +29,6 @@ _WINDOWS_SIDE_BY_SIDE: Final = 1 << 26
 _LEAST_WINDOW: Final = 1 << 20
 _BUFFER_BYTES: Final = 1 << 16
 """Blocks of metadata lie close together: most are found in what was read for those before."""
-_GROUPS_KEPT_INFLATED: Final = 24
 
 
 def mdf_blocks(path: Path, source: Source) -> Iterator[FrameBlock]:
