@@ -14,6 +14,7 @@ from itertools import count
 from pathlib import Path
 
 import psycopg
+import can  # noqa: F401 - before pm.canbus.dbc, which keeps asammdf from it: tests write MF4 with it
 import pytest
 from psycopg import sql
 

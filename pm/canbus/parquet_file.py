@@ -8,6 +8,7 @@ Every reader of Parquet reads the file; the encodings are in `pm.canbus.parquet_
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -31,6 +32,8 @@ _UTF8, _TIMESTAMP_MICROS, _INT_16 = 0, 10, 16
 
 # Types of Thrift's compact protocol.
 _TRUE, _BYTE, _I32, _I64, _BINARY, _LIST, _STRUCT = 1, 3, 5, 6, 8, 9, 12
+_ENCODED: Final = -1
+"""A struct that is written already."""
 Field = tuple[int, int, Any]
 """(field number, type, value); a list is (type of its items, items), a struct is a tuple of fields."""
 
@@ -172,20 +175,31 @@ class ParquetFile:
         if dictionary is not None:
             n, content = dictionary
             dictionary_at = begin
-            n_bytes += self._page(_DICTIONARY_PAGE, (7, _STRUCT, ((1, _I32, n), (2, _I32, _PLAIN))), content)
+            n_bytes += self._page(_DICTIONARY_PAGE, 7, _dictionary_head(n), content)
         data_at = self._at
         for n, content in pages:
-            head = ((1, _I32, n), (2, _I32, encoding), (3, _I32, _RLE), (4, _I32, _RLE))
-            n_bytes += self._page(_DATA_PAGE, (5, _STRUCT, head), content)
+            n_bytes += self._page(_DATA_PAGE, 5, _data_head(n, encoding), content)
         n_values = sum(n for n, _ in pages)
         return _Chunk(name, kind, encoding, n_values, n_bytes, self._at - begin, data_at, dictionary_at)
 
-    def _page(self, kind: int, head: Field, content: bytes) -> int:
+    def _page(self, kind: int, head_field: int, head: bytes, content: bytes) -> int:
         """Write one page; its bytes before compression."""
         packed: bytes = self._codec.compress(content, asbytes=True)
-        header = _struct(((1, _I32, kind), (2, _I32, len(content)), (3, _I32, len(packed)), head))
+        sizes = (1, _I32, kind), (2, _I32, len(content)), (3, _I32, len(packed))
+        header = _struct((*sizes, (head_field, _ENCODED, head)))
         self._write(header + packed)
         return len(header) + len(content)
+
+
+# A page a column and batch: their heads are few and are made once.
+@lru_cache(maxsize=1024)
+def _data_head(n: int, encoding: int) -> bytes:
+    return _struct(((1, _I32, n), (2, _I32, encoding), (3, _I32, _RLE), (4, _I32, _RLE)))
+
+
+@lru_cache(maxsize=1024)
+def _dictionary_head(n: int) -> bytes:
+    return _struct(((1, _I32, n), (2, _I32, _PLAIN)))
 
 
 def _plain_texts(texts: Sequence[str]) -> bytes:
@@ -237,10 +251,11 @@ def _struct(fields: Sequence[Field]) -> bytes:
     """A struct in Thrift's compact protocol; the fields in rising order of their numbers."""
     found, before = bytearray(), 0
     for number, kind, value in fields:
-        found.append((number - before) << 4 | kind)  # no two fields here are more than 15 apart
+        # No two fields here are more than 15 apart.
+        found.append((number - before) << 4 | (_STRUCT if kind == _ENCODED else kind))
         before = number
         if kind != _TRUE:
-            found += _value(kind, value)
+            found += value if kind == _ENCODED else _value(kind, value)
     found.append(0)
     return bytes(found)
 

@@ -6,6 +6,7 @@ their 256 values, Arrow's validity bits are definition levels, times are small s
 file is `pm.canbus.parquet_file`.
 """
 
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -27,6 +28,7 @@ _ALL: Final = np.uint64(0xFFFFFFFFFFFFFFFF)
 _0, _1, _7, _8, _63, _127 = (np.uint64(n) for n in (0, 1, 7, 8, 63, 127))
 
 
+@lru_cache(maxsize=4096)
 def varint(number: int) -> bytes:
     """Seven bits a byte, the lowest first; the highest bit says that more follow."""
     found = bytearray()
@@ -52,7 +54,7 @@ def indices(codes: U8) -> bytes:
     if not len(codes):
         return bytes([INDEX_BITS])
     first = int(codes[0])
-    if (codes == first).all():
+    if codes[-1] == first and (codes == first).all():
         return bytes([INDEX_BITS]) + varint(len(codes) << 1) + bytes([first])
     n_groups = -(-len(codes) // 8)
     return bytes([INDEX_BITS]) + varint(n_groups << 1 | 1) + codes.tobytes().ljust(8 * n_groups, b"\0")

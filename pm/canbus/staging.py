@@ -19,7 +19,7 @@ from pm.canbus.transport import LARGEST_MESSAGE_BYTES
 
 I32 = NDArray[np.int32]
 
-MOST_ROWS: Final = 32_768
+MOST_ROWS: Final = 24_576
 """Rows of one message that are decoded at a time."""
 FEWEST_ROWS: Final = 64
 """So many, however large a message or the database; sampling is exact while half of them are open series."""

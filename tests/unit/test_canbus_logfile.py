@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from can import Message
 from can.io import ASCWriter, BLFWriter, CanutilsLogWriter, CSVWriter, MF4Writer, TRCWriter
+from canbus_mdf import unusual
 
 from pm.canbus.formats.block import FrameBlock, Source, merged
 from pm.canbus.logfile import LogFile, open_log
@@ -198,7 +199,7 @@ def test_formats_are_told_apart_by_content_packed_or_not(
 
 
 def test_packed_mf4_without_its_reader_names_the_packed_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write(tmp_path, gzip.compress(written(tmp_path, "mf4")), "a.mf4.gz")
+    path = write(tmp_path, gzip.compress(unusual()), "a.mf4.gz")
     monkeypatch.setitem(__import__("sys").modules, "asammdf", None)
     with pytest.raises(ConfigError, match=r"a\.mf4\.gz"):
         list(open_log(path).blocks())

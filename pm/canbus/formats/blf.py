@@ -8,8 +8,7 @@ import struct
 import zlib
 from collections.abc import Generator, Iterator
 from datetime import UTC, datetime, timedelta
-from importlib import import_module
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
 
 import numpy as np
 
@@ -45,6 +44,7 @@ from pm.canbus.formats.block import (
     FrameBlock,
     Source,
 )
+from pm.canbus.formats.inflate import ZLIB
 
 MALFORMED_OBJECT: Final = "malformed_object"
 """Reason for an object with a frame that cannot be: identifier, length, time, size or header."""
@@ -76,17 +76,6 @@ _REASONS: Final = {
     ERROR: ERROR_FRAME,
     NO_CHANNEL: TOO_MANY_CHANNELS,
 }
-
-
-def _fastest_zlib() -> Any:
-    """isal comes with asammdf (extra `mdf`, x86-64) and inflates nearly twice as fast as zlib."""
-    try:
-        return import_module("isal.isal_zlib")
-    except ImportError:
-        return zlib
-
-
-_ZLIB: Final = _fastest_zlib()
 
 
 def blf_blocks(
@@ -214,7 +203,7 @@ def _container(file: _File, n_header: int, n_object: int) -> Iterator[bytes]:
 
 def _inflated(file: _File, n_packed: int, n_claimed: int) -> Iterator[bytes]:
     """The content of a deflated container, in pieces; at most one byte more than it claims is inflated."""
-    inflate = _ZLIB.decompressobj()
+    inflate = ZLIB.decompressobj()
     n_left = n_claimed
     while not inflate.eof:
         packed = inflate.unconsumed_tail
@@ -223,7 +212,7 @@ def _inflated(file: _File, n_packed: int, n_claimed: int) -> Iterator[bytes]:
             n_packed -= len(packed)
         try:
             piece = inflate.decompress(packed, min(n_left + 1, _PIECE_BYTES))
-        except (zlib.error, _ZLIB.error) as reason:
+        except (zlib.error, ZLIB.error) as reason:
             raise ValueError(f"expected a deflated container before byte {file.at}, but got: {reason}") from None
         if not piece and len(inflate.unconsumed_tail) == len(packed) and not inflate.eof:
             raise ValueError(f"expected a whole container before byte {file.at}, but got a part of one")

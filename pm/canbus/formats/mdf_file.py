@@ -10,13 +10,13 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator
-from importlib import import_module
 from typing import Any, BinaryIO, Final, NamedTuple
 
 import numpy as np
 
 from pm.canbus.bits import SPARE_BYTES
 from pm.canbus.formats.block import U8
+from pm.canbus.formats.inflate import ZLIB
 from pm.canbus.formats.mdf_transpose import transpose
 
 LARGEST_DATA_BLOCK: Final = 1 << 24
@@ -317,12 +317,12 @@ def _inflated(file: MdfFile, piece: _Piece, packing: tuple[int, int, int]) -> U8
     packed = file.read(piece.at, n_packed)
     try:
         if kind == 0:
-            content = _ZLIB.decompressobj().decompress(packed, piece.n + 1) if piece.n else b""
+            content = ZLIB.decompressobj().decompress(packed, piece.n + 1) if piece.n else b""
         elif kind in _CODECS:
             content = _decompressed(_CODECS[kind], packed, piece.n)
         else:
             raise UnusualLayoutError(f"expected a data block that deflates, but got compression {method}")
-    except (zlib.error, _ZLIB.error) as reason:
+    except (zlib.error, ZLIB.error) as reason:
         raise ValueError(f"expected a deflated block at byte {piece.at}, but got: {reason}") from None
     if len(content) != piece.n:
         raise ValueError(f"expected a block of {piece.n} bytes at byte {piece.at}, but got another size")
@@ -347,14 +347,3 @@ def _decompressed(codec: str, packed: bytes, n: int) -> bytes:
         return pa.Codec(codec).decompress(packed, n, asbytes=True)  # type: ignore[no-any-return]
     except OSError as reason:
         raise ValueError(f"expected a block packed by {codec}, but got: {reason}") from None
-
-
-def _fastest_zlib() -> Any:
-    """isal comes with asammdf (extra `mdf`, x86-64) and inflates nearly twice as fast as zlib."""
-    try:
-        return import_module("isal.isal_zlib")
-    except ImportError:
-        return zlib
-
-
-_ZLIB: Final = _fastest_zlib()
