@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
-import psycopg
 import can  # noqa: F401 - before pm.canbus.dbc, which keeps asammdf from it: tests write MF4 with it
+import psycopg
 import pytest
 from psycopg import sql
 
