@@ -63,10 +63,11 @@ _NO_MESSAGES: Final = pl.DataFrame(schema=MESSAGE_SCHEMA)
 
 @dataclass(frozen=True)
 class DecodedBatch:
-    """What one stretch of a log gave. The rows of one message follow each other in the order of the log."""
+    """What one stretch of a log gave."""
 
     decoded: tuple[DecodedMessage, ...]
-    """At most one a message."""
+    """At most one a message, its rows in the order of the log. So are the batches of a message, but when sampling
+    the last row of a series is held back while it may still change, and then comes in a later batch."""
     faults: pl.DataFrame
     """`pm.canbus.faults.FAULT_SCHEMA`; never sampled."""
     messages: pl.DataFrame

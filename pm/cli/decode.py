@@ -46,6 +46,8 @@ def decode(
     and Vehicle Spy; plain or packed with gzip, zstd or zip.
     """
     summary = decode_to_parquet(files, dbc, out, start=start, old_conversion_method=conversion_method, track=bars)
+    for clash in summary.clashes:
+        click.echo(f"note: {clash}", err=True)
     if as_json:
         print_json(summary)
         return

@@ -358,3 +358,12 @@ def test_trouble_codes_change_under_attack() -> None:
     after = set(by_time.filter(pl.col("second") >= 15).select("source_address", "spn", "fmi").rows())
     assert before == {(0, 191, 9), (0, 5357, 31), (0, 84, 9)}
     assert after == {(49, 1483, 9), (3, 2000, 9), (3, 2003, 31)}
+
+
+def test_component_identification_of_a_real_truck() -> None:
+    whole = decode(log_path("P6"), J1939, J1939.with_name("j1939_component_identification.dbc"))
+    texts = whole.signals["CI"].select(
+        "ComponentMake", "ComponentModel", "ComponentSerialNumber", "ComponentUnitNumber"
+    )
+    assert texts.height == 13
+    assert texts.unique().rows() == [("SYNER", "SSS-MaxxForce", "1R10004", None)]

@@ -13,15 +13,10 @@ from numpy.typing import NDArray
 
 from pm.canbus.formats.block import (
     CLASSIC_BYTES,
-    ERROR_FRAME,
     I64,
-    LINE_TOO_LONG,
-    MALFORMED_LINE,
     MAXIMUM_FRAME_BYTES,
     NEEDS_START,
     RELATIVE_BEFORE_US,
-    REMOTE_FRAME,
-    TOO_MANY_CHANNELS,
     U8,
     FrameBlock,
     Frames,
@@ -46,33 +41,16 @@ from pm.canbus.formats.csv_row import (
 )
 from pm.canbus.formats.lines import whole_lines
 from pm.canbus.formats.textframes import (
-    ERROR,
     FRAME,
     LONGEST_LINE,
-    MALFORMED,
-    NO_CHANNEL,
-    OTHER,
-    OTHER_EVENT,
-    REMOTE,
-    REQUEST,
+    REASONS,
     TOO_LONG,
-    TRANSMIT_REQUEST,
 )
 from pm.canbus.formats.textscan import RETURN, find_newline
 from pm.canbus.jit import kernel
 
 UNNAMED_CHANNEL: Final = "unknown"
 """Channel where a table has none (python-can), or an empty cell."""
-
-_REASONS: Final = {
-    MALFORMED: MALFORMED_LINE,
-    REMOTE: REMOTE_FRAME,
-    ERROR: ERROR_FRAME,
-    OTHER: OTHER_EVENT,
-    REQUEST: TRANSMIT_REQUEST,
-    NO_CHANNEL: TOO_MANY_CHANNELS,
-    TOO_LONG: LINE_TOO_LONG,
-}
 
 
 class _Behind(io.RawIOBase):
@@ -108,7 +86,7 @@ def csv_blocks(stream: BinaryIO, source: Source, *, start_us: int | None) -> Ite
     if layout is None:
         raise ValueError("expected the header of a table of CAN frames, but got none")
     settings, row = settings_of(layout), new_row(layout)
-    counts, numbers = np.zeros(max(_REASONS) + 1, dtype=np.int64), np.full(len(row.names.length), -1, dtype=np.int16)
+    counts, numbers = np.zeros(max(REASONS) + 1, dtype=np.int64), np.full(len(row.names.length), -1, dtype=np.int16)
     body = cast("BinaryIO", io.BufferedReader(_Behind(head[layout.data_at :], stream)))
     shift_us, width = None, CLASSIC_BYTES
     for text, end in whole_lines(body, source, maximum=LONGEST_LINE):
@@ -117,7 +95,7 @@ def csv_blocks(stream: BinaryIO, source: Source, *, start_us: int | None) -> Ite
             frames = new_text_frames(end - at, width)
             at, n, is_too_narrow = _read_rows(text, at, end, settings, frames, row, counts)
             width = MAXIMUM_FRAME_BYTES if is_too_narrow else CLASSIC_BYTES
-            count_lines(counts, _REASONS, source)
+            count_lines(counts, REASONS, source)
             if n:
                 if shift_us is None:
                     shift_us = _shift_us(int(frames.time_us[0]), start_us, layout.start_us)

@@ -45,7 +45,7 @@ LONGEST_LINE: Final = 8192
 
 FRAME, SKIP, MALFORMED, REMOTE, ERROR, OTHER, REQUEST, NO_CHANNEL, TOO_LONG = range(9)
 """What a line was."""
-_REASONS: Final = {
+REASONS: Final = {
     MALFORMED: MALFORMED_LINE,
     REMOTE: REMOTE_FRAME,
     ERROR: ERROR_FRAME,
@@ -54,6 +54,7 @@ _REASONS: Final = {
     NO_CHANNEL: TOO_MANY_CHANNELS,
     TOO_LONG: LINE_TOO_LONG,
 }
+"""Under which reason a line that was no frame is counted."""
 
 END, FULL, TOO_WIDE, HEADER, NO_START, NO_COLUMNS = range(6)
 """Why a kernel stopped: at the end of the text, with full columns, at a frame longer than the columns are
@@ -161,7 +162,7 @@ def text_blocks(
                     log.counts[SKIP if read_header(text[at:behind].tobytes()) else MALFORMED] += 1
                     at = behind + 1
             _register(log.channels, source)
-            count_lines(log.counts, _REASONS, source)
+            count_lines(log.counts, REASONS, source)
             if row:
                 yield block_of(frames, row, source)
             if why == NO_START:
