@@ -93,7 +93,7 @@ class FaultBuffer(NamedTuple):
     """In the order of `_REASONS`."""
 
 
-def new_faults(capacity: int = 65_536) -> FaultBuffer:
+def new_faults(capacity: int = 16_384) -> FaultBuffer:
     """Room for `capacity` codes, at least `MAXIMUM_CODES`; nothing counted."""
     return FaultBuffer(
         np.empty(capacity, dtype=np.int64),

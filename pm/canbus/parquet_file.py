@@ -27,7 +27,7 @@ _INT32, _INT64, _DOUBLE, _BYTE_ARRAY = 1, 2, 5, 6
 _PLAIN, _RLE, _DELTA, _DICTIONARY, _SPLIT = 0, 3, 5, 8, 9
 _REQUIRED, _OPTIONAL = 0, 1
 _DATA_PAGE, _DICTIONARY_PAGE = 0, 2
-_ZSTD: Final = 6
+_SNAPPY, _ZSTD = 1, 6
 _UTF8, _TIMESTAMP_MICROS, _INT_16 = 0, 10, 16
 
 # Types of Thrift's compact protocol.
@@ -67,7 +67,7 @@ class ParquetFile:
 
     def __post_init__(self) -> None:
         self.n_rows = 0
-        self._codec = pa.Codec("zstd", compression_level=1)
+        self._codecs = {_ZSTD: pa.Codec("zstd", compression_level=1), _SNAPPY: pa.Codec("snappy")}
         self._stream = self.path.open("wb")
         self._at = 0
         self._write(MAGIC)
@@ -170,25 +170,30 @@ class ParquetFile:
         dictionary: tuple[int, bytes] | None = None,
     ) -> _Chunk:
         """Write a column of one row group: its dictionary, (values, their plain bytes), if any, and its pages."""
-        begin = self._at
+        begin, codec = self._at, _codec(encoding)
         n_bytes, dictionary_at = 0, None
         if dictionary is not None:
             n, content = dictionary
             dictionary_at = begin
-            n_bytes += self._page(_DICTIONARY_PAGE, 7, _dictionary_head(n), content)
+            n_bytes += self._page(codec, _DICTIONARY_PAGE, 7, _dictionary_head(n), content)
         data_at = self._at
         for n, content in pages:
-            n_bytes += self._page(_DATA_PAGE, 5, _data_head(n, encoding), content)
+            n_bytes += self._page(codec, _DATA_PAGE, 5, _data_head(n, encoding), content)
         n_values = sum(n for n, _ in pages)
         return _Chunk(name, kind, encoding, n_values, n_bytes, self._at - begin, data_at, dictionary_at)
 
-    def _page(self, kind: int, head_field: int, head: bytes, content: bytes) -> int:
+    def _page(self, codec: int, kind: int, head_field: int, head: bytes, content: bytes) -> int:
         """Write one page; its bytes before compression."""
-        packed: bytes = self._codec.compress(content, asbytes=True)
+        packed: bytes = self._codecs[codec].compress(content, asbytes=True)
         sizes = (1, _I32, kind), (2, _I32, len(content)), (3, _I32, len(packed))
         header = _struct((*sizes, (head_field, _ENCODED, head)))
         self._write(header + packed)
         return len(header) + len(content)
+
+
+def _codec(encoding: int) -> int:
+    # Codes pack little; Snappy finds that out ten times faster.
+    return _SNAPPY if encoding == _DICTIONARY else _ZSTD
 
 
 # A page a column and batch: their heads are few and are made once.
@@ -212,7 +217,7 @@ def _column_chunk(chunk: _Chunk) -> tuple[Field, ...]:
         (1, _I32, chunk.kind),
         (2, _LIST, (_I32, sorted({_RLE, chunk.encoding} | ({_PLAIN} if chunk.dictionary_at is not None else set())))),
         (3, _LIST, (_BINARY, [chunk.name.encode("utf-8")])),
-        (4, _I32, _ZSTD),
+        (4, _I32, _codec(chunk.encoding)),
         (5, _I64, chunk.n_values),
         (6, _I64, chunk.n_bytes),
         (7, _I64, chunk.n_packed),

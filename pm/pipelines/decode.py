@@ -265,7 +265,11 @@ class _Output:
         table = _plain_strings(frame.to_arrow())
         if file not in self._others:
             self._others[file] = pq.ParquetWriter(
-                self._folder / file, table.schema, compression="zstd", memory_pool=pa.system_memory_pool()
+                self._folder / file,
+                table.schema,
+                compression="zstd",
+                use_dictionary=["channel"],
+                memory_pool=pa.system_memory_pool(),  # Arrow's own keeps what it has had
             )
         self._others[file].write_table(table)
 
