@@ -163,6 +163,8 @@ def fault_rows(
     if old_conversion_method not in OLD_CONVERSIONS:
         raise ValueError(f"expected an old conversion method of {OLD_CONVERSIONS}, but got {old_conversion_method}")
     n = int(buffer.n[0])
+    if not n:
+        return pl.DataFrame(schema=FAULT_SCHEMA)
     code = buffer.code[:n]
     method = np.where(code >> 31, old_conversion_method, STANDARD_CONVERSION).astype(np.int16)
     columns: dict[str, NDArray[Any]] = {
@@ -180,7 +182,7 @@ def fault_rows(
     count = pl.col("occurrence_count")
     names = pl.Series(channels, dtype=pl.String)
     return (
-        pl.DataFrame(columns)
+        pl.LazyFrame(columns)
         .with_columns(
             pl.col("time").cast(UTC_INSTANT),
             pl.col("channel").map_batches(names.gather, return_dtype=pl.String()),
@@ -188,6 +190,7 @@ def fault_rows(
         )
         .sort("time", maintain_order=True)
         .select(FAULT_SCHEMA.names())
+        .collect()
     )
 
 
