@@ -43,6 +43,7 @@ from pm.canbus.formats.block import (
     U8,
     FrameBlock,
     Source,
+    count_rejected,
 )
 from pm.canbus.formats.inflate import ZLIB
 
@@ -289,10 +290,7 @@ class _Objects:
             elif why != ALL_READ:
                 found = data[at : min(at + OBJECT_HEAD_BYTES, end)].tobytes()
                 raise ValueError(f"expected an object (LOBJ) of at least {OBJECT_HEAD_BYTES} bytes, but got {found!r}")
-        for code, reason in _REASONS.items():
-            if self._state.counts[code]:
-                self._source.rejected[reason] += int(self._state.counts[code])
-        self._state.counts[:] = 0
+        count_rejected(self._state.counts, _REASONS, self._source)
         return at
 
     def _widen(self) -> None:

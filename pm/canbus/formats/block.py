@@ -123,7 +123,23 @@ def block_of(frames: Frames, n: int, source: Source) -> FrameBlock:
     )
 
 
-def count_lines(counts: I64, reasons: Mapping[int, str], source: Source) -> None:
+def shift_to_utc_us(first_us: int, start_us: int | None, named_us: int | None = None) -> int:
+    """What to add to the times of a log whose first time is `first_us`: 0 unless they count from its start.
+
+    That start is what the user gave, `start_us`, or else what the log names, `named_us`.
+
+    Raises:
+        ValueError: nobody says when it was.
+    """
+    if first_us >= RELATIVE_BEFORE_US:
+        return 0
+    zero_us = named_us if start_us is None else start_us
+    if zero_us is None:
+        raise ValueError(NEEDS_START)
+    return zero_us
+
+
+def count_rejected(counts: I64, reasons: Mapping[int, str], source: Source) -> None:
     """Move the counts of what was no data frame, by code, to `source`, by reason."""
     for code, reason in reasons.items():
         if counts[code]:

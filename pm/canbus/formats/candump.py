@@ -18,8 +18,6 @@ from pm.canbus.formats.block import (
     LINE_TOO_LONG,
     MALFORMED_LINE,
     MAXIMUM_FRAME_BYTES,
-    NEEDS_START,
-    RELATIVE_BEFORE_US,
     REMOTE_FRAME,
     TOO_MANY_CHANNELS,
     U8,
@@ -28,8 +26,9 @@ from pm.canbus.formats.block import (
     Frames,
     Source,
     block_of,
-    count_lines,
+    count_rejected,
     new_text_frames,
+    shift_to_utc_us,
 )
 from pm.canbus.formats.candump_line import (
     CAN_ID,
@@ -99,20 +98,12 @@ def candump_blocks(stream: BinaryIO, style: Style, source: Source, *, start_us: 
             if is_too_narrow:
                 width = MAXIMUM_FRAME_BYTES
             _register(names, source)
-            count_lines(counts, _REASONS, source)
+            count_rejected(counts, _REASONS, source)
             if n:
                 if shift_us is None:
-                    shift_us = _shift_us(int(frames.time_us[0]), start_us)
+                    shift_us = shift_to_utc_us(int(frames.time_us[0]), start_us)
                 frames.time_us[:n] += shift_us
                 yield block_of(frames, n, source)
-
-
-def _shift_us(first_us: int, start_us: int | None) -> int:
-    if first_us >= RELATIVE_BEFORE_US:
-        return 0
-    if start_us is None:
-        raise ValueError(NEEDS_START)
-    return start_us
 
 
 def _register(names: Names, source: Source) -> None:

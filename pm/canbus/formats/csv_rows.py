@@ -15,15 +15,14 @@ from pm.canbus.formats.block import (
     CLASSIC_BYTES,
     I64,
     MAXIMUM_FRAME_BYTES,
-    NEEDS_START,
-    RELATIVE_BEFORE_US,
     U8,
     FrameBlock,
     Frames,
     Source,
     block_of,
-    count_lines,
+    count_rejected,
     new_text_frames,
+    shift_to_utc_us,
 )
 from pm.canbus.formats.csv_header import LARGEST_HEAD_BYTES, csv_layout
 from pm.canbus.formats.csv_row import (
@@ -95,10 +94,10 @@ def csv_blocks(stream: BinaryIO, source: Source, *, start_us: int | None) -> Ite
             frames = new_text_frames(end - at, width)
             at, n, is_too_narrow = _read_rows(text, at, end, settings, frames, row, counts)
             width = MAXIMUM_FRAME_BYTES if is_too_narrow else CLASSIC_BYTES
-            count_lines(counts, REASONS, source)
+            count_rejected(counts, REASONS, source)
             if n:
                 if shift_us is None:
-                    shift_us = _shift_us(int(frames.time_us[0]), start_us, layout.start_us)
+                    shift_us = shift_to_utc_us(int(frames.time_us[0]), start_us, layout.start_us)
                 _register(row.names, int(settings[N_OTHER]), numbers, source)
                 frames.time_us[:n] += shift_us
                 frames.channel[:n] = numbers[frames.channel[:n]]
@@ -119,15 +118,6 @@ def _register(names: Names, n_other: int, numbers: NDArray[np.int16], source: So
             name = names.text[place, : names.length[place]].tobytes().decode("utf-8", "backslashreplace")
             found = source.channels.index(name or UNNAMED_CHANNEL)
             numbers[place] = -1 if found is None else found
-
-
-def _shift_us(first_us: int, start_us: int | None, named_us: int | None) -> int:
-    if first_us >= RELATIVE_BEFORE_US:
-        return 0
-    zero_us = named_us if start_us is None else start_us
-    if zero_us is None:
-        raise ValueError(NEEDS_START)
-    return zero_us
 
 
 @kernel

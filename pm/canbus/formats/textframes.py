@@ -28,7 +28,7 @@ from pm.canbus.formats.block import (
     Frames,
     Source,
     block_of,
-    count_lines,
+    count_rejected,
     new_text_frames,
 )
 from pm.canbus.formats.lines import whole_lines
@@ -162,7 +162,7 @@ def text_blocks(
                     log.counts[SKIP if read_header(text[at:behind].tobytes()) else MALFORMED] += 1
                     at = behind + 1
             _register(log.channels, source)
-            count_lines(log.counts, REASONS, source)
+            count_rejected(log.counts, REASONS, source)
             if row:
                 yield block_of(frames, row, source)
             if why == NO_START:
