@@ -25,6 +25,13 @@ class Telemetry:
     sample_period_s: float = 1.0
     floor: date = date(2000, 1, 1)
     old_conversion_method: int = 3
+    future_tolerance_s: float = 300.0
+
+
+@dataclass(frozen=True)
+class Privacy:
+    positions: bool = False
+    driver_ids: str = "drop"
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,7 @@ class Policy:
 
     horizon: Horizon = Horizon()
     telemetry: Telemetry = Telemetry()
+    privacy: Privacy = Privacy()
     features: Features = Features()
     labels: Labels = Labels()
     backtest: Backtest = Backtest()
@@ -94,7 +102,7 @@ class Policy:
 
 
 _SECTIONS: dict[str, type] = {
-    "horizon": Horizon, "telemetry": Telemetry, "features": Features, "labels": Labels,
+    "horizon": Horizon, "telemetry": Telemetry, "privacy": Privacy, "features": Features, "labels": Labels,
     "backtest": Backtest, "alerts": Alerts, "costs": Costs, "gates": Gates,
 }  # fmt: skip
 
@@ -138,6 +146,7 @@ def _check(policy: Policy, path: Path) -> Policy:
     rules = (
         (policy.horizon.days >= 1, "[horizon] days: expected at least 1"),
         (policy.telemetry.old_conversion_method in (1, 2, 3), "[telemetry] old_conversion_method: expected 1, 2 or 3"),
+        (policy.privacy.driver_ids in ("drop", "hash"), '[privacy] driver_ids: expected "drop" or "hash"'),
         (policy.backtest.embargo_d >= policy.horizon.days, "[backtest] embargo_d: expected at least the horizon"),
         (policy.backtest.step_d >= 1, "[backtest] step_d: expected at least 1"),
         (policy.backtest.as_of_step_d >= 1, "[backtest] as_of_step_d: expected at least 1"),

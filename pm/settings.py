@@ -28,6 +28,8 @@ class Settings:
     dagster_port: int = 3000
     inbox_folder: Path | None = None
     """`PM_INBOX`; None: `inbox` below `home`."""
+    archive_address: str | None = None
+    """`PM_ARCHIVE`: folder or object store (an fsspec address such as s3://bucket/logs); None: `archive` below `home`."""
     first_day: date = date(2025, 10, 6)
     """`PM_FIRST_DAY`: the first daily partition."""
 
@@ -38,6 +40,15 @@ class Settings:
     @property
     def inbox(self) -> Path:
         return self.inbox_folder or self.home / "inbox"
+
+    @property
+    def archive(self) -> str:
+        """Where raw files are kept: a folder or an fsspec address."""
+        return self.archive_address or str(self.home / "archive")
+
+    @property
+    def upkeep_file(self) -> Path:
+        return self.project / "config" / "upkeep.toml"
 
     @property
     def policy_file(self) -> Path:
@@ -55,7 +66,7 @@ class Settings:
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Settings from the environment.
 
-    Names: `PM_PROJECT`, `PM_HOME`, `PM_INBOX`, `PM_DATABASE_URL`, `PM_DATABASE_PASSWORD_FILE`,
+    Names: `PM_PROJECT`, `PM_HOME`, `PM_INBOX`, `PM_ARCHIVE`, `PM_DATABASE_URL`, `PM_DATABASE_PASSWORD_FILE`,
     `PM_API_HOST`, `PM_API_PORT`, `PM_DAGSTER_PORT`, `PM_FIRST_DAY`.
 
     Raises:
@@ -72,6 +83,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         dagster_port=_port(given, "PM_DAGSTER_PORT", 3000),
         first_day=_day(given, "PM_FIRST_DAY", date(2025, 10, 6)),
         inbox_folder=Path(given["PM_INBOX"]).resolve() if given.get("PM_INBOX") else None,
+        archive_address=given.get("PM_ARCHIVE") or None,
     )
 
 

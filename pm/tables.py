@@ -68,8 +68,132 @@ LOG_FILE: Final = Table(
         Column("dbc_sha256", pl.List(pl.String()), "sha256 of each DBC file used, in order"),
         Column("decoder_version", TEXT, "version of the decoder"),
         Column("ingested_at", UTC_INSTANT, "when the transaction ran"),
+        Column("part", I32, "0 for a log; an imported file has one part a vehicle and knowledge time"),
+        Column("size_bytes", I64, "bytes of the whole file; null in rows stored before it was kept", nullable=True),
+        Column(
+            "starts_at",
+            UTC_INSTANT,
+            "the instant of time zero that was given for a log without absolute times",
+            nullable=True,
+        ),
+        Column(
+            "sample_period_s",
+            F64,
+            "period of which the last value was kept [s]; 0: every frame; null where not kept",
+            nullable=True,
+        ),
+        Column("redecoded_at", UTC_INSTANT, "when it was last decoded again; null: never", nullable=True),
     ),
     frozenset({"log_file_id"}),
+)
+
+LOG_SIGNAL: Final = Table(
+    "log_signal",
+    "One row a log file and signal: how much of it the file holds. Of an imported file, its first part has the rows "
+    "of all.",
+    ("log_file_id", "message", "signal"),
+    (
+        _LOG_FILE_ID,
+        Column("message", TEXT, "message name in the DBC"),
+        Column("signal", TEXT, "signal name in the DBC"),
+        Column("n_rows", I64, "rows of the message that the file holds"),
+        Column("n_values", I64, "values among them that are not null"),
+        Column("first_at", UTC_INSTANT, "time of the first value; null: no value", nullable=True),
+        Column("last_at", UTC_INSTANT, "time of the last value", nullable=True),
+    ),
+)
+
+QUARANTINE: Final = Table(
+    "quarantine",
+    "Log files that were refused; their bytes are in the archive.",
+    ("vehicle_id", "sha256"),
+    (
+        _VEHICLE_ID,
+        Column("sha256", TEXT, "sha256 of the file's bytes, hex"),
+        Column("file_name", TEXT, "name without folder"),
+        Column("size_bytes", I64, "bytes of the whole file"),
+        _KNOWN_AT,
+        Column(
+            "starts_at",
+            UTC_INSTANT,
+            "the instant of time zero that was given for a log without absolute times",
+            nullable=True,
+        ),
+        Column("reason", TEXT, "what was expected, what was there instead, and where"),
+        Column("n_attempts", I32, "how often it was refused"),
+        Column("first_refused_at", UTC_INSTANT, "when it was first refused"),
+        Column("last_refused_at", UTC_INSTANT, "when it was last refused"),
+        Column("decoder_version", TEXT, "version of the decoder that last refused it"),
+    ),
+)
+
+_IMPORT_KEY: Final = (
+    Column("sha256", TEXT, "sha256 of the file's bytes, hex"),
+    Column("kind", TEXT, "telemetry, events, work-orders or vehicles"),
+    Column("mapping_sha256", TEXT, "sha256 of the mapping file's bytes, hex; empty: no mapping"),
+)
+
+IMPORT_FILE: Final = Table(
+    "import_file",
+    "The manifest of imports: one row a file, kind and mapping that was committed whole.",
+    ("sha256", "kind", "mapping_sha256"),
+    (
+        *_IMPORT_KEY,
+        Column("file_name", TEXT, "name without folder"),
+        Column("format", TEXT, "csv, parquet, jsonl or rfms"),
+        Column("n_rows", I64, "rows in the file"),
+        Column("n_stored", I64, "rows that were new and are stored"),
+        Column("n_rejected", I64, "rows that were refused"),
+        Column("imported_at", UTC_INSTANT, "when the transaction ran"),
+    ),
+)
+
+REJECTED_ROW: Final = Table(
+    "rejected_row",
+    "Rows of an imported file that were refused, the first of them; the reason never holds a VIN.",
+    ("sha256", "kind", "mapping_sha256", "row_no"),
+    (
+        *_IMPORT_KEY,
+        Column("row_no", I64, "line of a text file (the header is line 1), else the row, from 1"),
+        Column("reason", TEXT, "what was expected, and what was there instead"),
+    ),
+)
+
+RETENTION: Final = Table(
+    "retention",
+    "What was dropped for its age: rows from before dropped_before are gone and are not taken again.",
+    ("what",),
+    (
+        Column("what", TEXT, "telemetry (signals, trouble codes, events) or archive (raw files)"),
+        Column("dropped_before", UTC_INSTANT, "what happened before this is gone"),
+        Column("dropped_at", UTC_INSTANT, "when it was dropped"),
+    ),
+)
+
+POLL: Final = Table(
+    "poll",
+    "How far each remote source has been read.",
+    ("source",),
+    (
+        Column("source", TEXT, "address and what was asked of it, without secrets"),
+        Column("next_start", UTC_INSTANT, "where the next poll begins, by the source's clock"),
+        Column("polled_at", UTC_INSTANT, "when it was last read to its end"),
+    ),
+)
+
+EVENT: Final = Table(
+    "event",
+    "Events of vehicles that are no J1939 trouble codes, as an import gave them.",
+    ("vehicle_id", "time", "kind", "code"),
+    (
+        _VEHICLE_ID,
+        Column("time", UTC_INSTANT, "when it happened"),
+        Column("kind", TEXT, "what sort of event, for instance tell_tale or error"),
+        Column("code", TEXT, "which one, as the source names it"),
+        Column("severity", TEXT, "as the source names it, for instance RED", nullable=True),
+        Column("value", F64, "a number that came with it", nullable=True),
+        _LOG_FILE_ID,
+    ),
 )
 
 SIGNAL: Final = Table(
@@ -352,7 +476,8 @@ POLICY: Final = Table(
 )
 
 STORED: Final = (
-    VEHICLE, LOG_FILE, SIGNAL, FAULT, WORK_ORDER, FAILURE, DAILY_SIGNAL, DAILY_FAULT, DIRTY_DAY,
+    VEHICLE, LOG_FILE, LOG_SIGNAL, QUARANTINE, IMPORT_FILE, REJECTED_ROW, RETENTION, POLL, SIGNAL, FAULT, EVENT,
+    WORK_ORDER, FAILURE, DAILY_SIGNAL, DAILY_FAULT, DIRTY_DAY,
     FEATURE_SET, FEATURE_VECTOR, LABEL, MODEL_VERSION, STAGE_TRANSITION, PREDICTION, BACKTEST, POLICY,
 )  # fmt: skip
 """Every table that stands in schema `pm`."""

@@ -9,7 +9,7 @@ from dagster_project.resources import Project
 from pm.errors import DataError
 from pm.pipelines.import_vehicles import import_vehicles
 from pm.pipelines.import_work_orders import import_work_orders
-from pm.pipelines.ingest import IngestReport, ingest_logs, jobs_for
+from pm.pipelines.ingest import IngestReport, ingest_logs, jobs_for, keeping_of
 from pm.pipelines.uploads import Upload, list_uploads, uploads_between
 
 
@@ -72,7 +72,10 @@ def ingest(context: dg.AssetExecutionContext, project: Project) -> Iterator[dg.M
         jobs = jobs_for(
             conn, ((upload.path, upload.vehicle_ref, upload.uploaded_at) for upload in _uploads(context, project))
         )
-    reports = ingest_logs(project.database_url(), jobs, dbc=project.settings().dbc_files, policy=project.policy())
+    settings, policy = project.settings(), project.policy()
+    reports = ingest_logs(
+        project.database_url(), jobs, dbc=settings.dbc_files, policy=policy, keeping=keeping_of(settings, policy)
+    )
     refused = [report for report in reports if report.refused]
     if refused and len(refused) == len(reports):
         raise DataError(f"expected log files that can be read, but got {len(refused)} refused: {refused[0].refused}")

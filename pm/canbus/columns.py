@@ -5,7 +5,7 @@ copying them. How they are decoded is the business of `pm.canbus.extract`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pm.canbus.dbc import MessagePlan
-from pm.canbus.extract import Codes, Column, values_of
+from pm.canbus.extract import Codes, Column, Numbers, values_of
 from pm.canbus.j1939 import NO_ADDRESS
 from pm.canbus.route import Messages
 from pm.canbus.staging import Rows
@@ -57,6 +57,23 @@ class DecodedMessage:
     @property
     def n_values(self) -> int:
         return self.n_rows * len(self.columns)
+
+    def take(self, rows: NDArray[np.intp]) -> "DecodedMessage":
+        """The payloads of these indices, in their order."""
+        return replace(
+            self,
+            time_us=self.time_us[rows],
+            source=self.source[rows],
+            destination=self.destination[rows],
+            channel=self.channel[rows],
+            columns=tuple(_taken(column, rows, self.n_rows) for column in self.columns),
+        )
+
+    def only(self, plan: MessagePlan) -> "DecodedMessage":
+        """The signals of `plan`, which is this message's without some of them."""
+        wanted = {signal.name for signal in plan.signals}
+        kept = zip(self.plan.signals, self.columns, strict=True)
+        return replace(self, plan=plan, columns=tuple(column for signal, column in kept if signal.name in wanted))
 
     def frame(self) -> pl.DataFrame:
         """Columns time (UTC), channel, source_address, destination_address, then one a signal (Float64 or String)."""
@@ -107,6 +124,25 @@ def message_rows(messages: Messages, channels: tuple[str, ...]) -> pl.DataFrame:
             pl.Series("payload", pl.from_arrow(pa.Array.from_buffers(pa.large_binary(), n, buffers, 0))),
         ]
     )
+
+
+def valid_rows(column: Column, n: int) -> NDArray[np.bool_]:
+    """Which of `n` payloads have a value that is not null."""
+    if isinstance(column, list):
+        return np.fromiter((text is not None for text in column), np.bool_, n)
+    if column.valid is None:
+        return np.ones(n, np.bool_)
+    return np.unpackbits(column.valid, count=n, bitorder="little").view(np.bool_)
+
+
+def _taken(column: Column, rows: NDArray[np.intp], n: int) -> Column:
+    if isinstance(column, list):
+        return [column[row] for row in rows.tolist()]
+    if isinstance(column, Codes):
+        column = values_of(column, n)
+    valid = valid_rows(column, n)[rows]
+    n_null = int(len(rows) - valid.sum())
+    return Numbers(column.values[rows], np.packbits(valid, bitorder="little") if n_null else None, n_null)
 
 
 def _array(column: Column, n: int) -> pa.Array:

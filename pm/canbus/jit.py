@@ -19,15 +19,15 @@ import numba
 F = TypeVar("F", bound=Callable[..., object])
 
 _ROOM: Final = Path(__file__).parent
-_ROOM_NAME: Final = __name__.rpartition(".")[0]
-_IMPORT: Final = re.compile(rf"^from ({re.escape(_ROOM_NAME)}[\w.]*) import", re.MULTILINE)
+_PACKAGE: Final = _ROOM.parent
+_IMPORT: Final = re.compile(rf"^from ({_PACKAGE.name}[\w.]*) import", re.MULTILINE)
 _KEPT: Final = 2
 _HOW: Final = f"{numba.__version__} {os.environ.get('NUMBA_BOUNDSCHECK', '')}"
 
 
 @cache
 def _source(module: str) -> bytes:
-    path = _ROOM.joinpath(*module.removeprefix(_ROOM_NAME).split(".")[1:])
+    path = _PACKAGE.joinpath(*module.split(".")[1:])
     return (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_bytes()
 
 
@@ -62,9 +62,9 @@ def _home() -> Path | None:
 
 @cache
 def _folder(module: str) -> str | None:
-    """Where the compiled kernels of a module of this room are kept; those of its earlier sources are removed."""
+    """Where the compiled kernels of a module of this product are kept; those of its earlier sources are removed."""
     home = _home()
-    if home is None or not module.startswith(f"{_ROOM_NAME}."):
+    if home is None or not module.startswith(f"{_PACKAGE.name}."):
         return None  # a kernel of a test is compiled each time
     folder = home / f"{module}-{_digest(module)}"
     if not folder.exists():

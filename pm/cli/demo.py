@@ -17,6 +17,7 @@ from pm.cli.rank import print_ranking
 from pm.errors import ConfigError
 from pm.labels.failures import load_rules
 from pm.pipelines.executor import open_executor
+from pm.pipelines.ingest import keeping_of
 from pm.pipelines.whole_path import Places, WholePathReport, run_whole_path
 from pm.policy import Policy, load_policy
 from pm.settings import Settings, read_settings
@@ -60,7 +61,13 @@ def demo(vehicles: int, days: int, seed: int, workers: int, serve: bool) -> None
         with open_database(settings) as conn:
             report = run_whole_path(
                 conn,
-                Places(database_url(settings), settings.inbox, settings.artifacts, settings.dbc_files),
+                Places(
+                    database_url(settings),
+                    settings.inbox,
+                    settings.artifacts,
+                    settings.dbc_files,
+                    keeping_of(settings, policy),
+                ),
                 rules,
                 policy,
                 first_as_of=midnight(FIRST_DAY + timedelta(days=max(policy.features.windows_d))),

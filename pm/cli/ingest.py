@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from pm.cli.output import INSTANT, bars, json_option, print_json, print_table
-from pm.pipelines.ingest import IngestJob, IngestReport, ingest_logs
+from pm.pipelines.ingest import IngestJob, IngestReport, ingest_logs, keeping_of
 from pm.policy import load_policy
 from pm.settings import read_settings
 from pm.store import vehicles
@@ -44,7 +44,14 @@ def ingest(
         vehicle_id = vehicles.vehicle_id(conn, vehicle_ref, fleet)
     arrived_at = known_at or datetime.now(UTC)
     jobs = [IngestJob(path, vehicle_id, arrived_at, start) for path in files]
-    reports = ingest_logs(database_url(settings), jobs, dbc=dbc or settings.dbc_files, policy=policy, track=bars)
+    reports = ingest_logs(
+        database_url(settings),
+        jobs,
+        dbc=dbc or settings.dbc_files,
+        policy=policy,
+        keeping=keeping_of(settings, policy),
+        track=bars,
+    )
     if as_json:
         print_json(reports)
     else:

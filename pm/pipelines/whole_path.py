@@ -18,7 +18,7 @@ from pm.pipelines.dailies import DailiesReport, refresh_dailies
 from pm.pipelines.features import build_features
 from pm.pipelines.import_vehicles import import_vehicles
 from pm.pipelines.import_work_orders import import_work_orders
-from pm.pipelines.ingest import IngestReport, ingest_logs, jobs_for
+from pm.pipelines.ingest import IngestReport, Keeping, ingest_logs, jobs_for
 from pm.pipelines.labels import LabelsReport, classify_work_orders, update_labels
 from pm.pipelines.score import ScoreReport, score_fleet
 from pm.pipelines.train import TrainReport, train_models
@@ -37,6 +37,7 @@ class Places:
     inbox: Path
     artifacts: Path
     dbc: Sequence[Path]
+    keeping: Keeping
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,9 @@ def run_whole_path(
     say("CAN logs into the database")
     uploads = [upload for upload in list_uploads(places.inbox, seen_at=now) if upload.uploaded_at <= last_as_of]
     jobs = jobs_for(conn, ((upload.path, upload.vehicle_ref, upload.uploaded_at) for upload in uploads))
-    files = ingest_logs(places.url, jobs, dbc=places.dbc, policy=policy, executor=executor, track=track)
+    files = ingest_logs(
+        places.url, jobs, dbc=places.dbc, policy=policy, keeping=places.keeping, executor=executor, track=track
+    )
     say("daily aggregates and features")
     dailies = refresh_dailies(places.url, executor=executor, track=track)
     as_ofs = daily_as_ofs(first_as_of, last_as_of)

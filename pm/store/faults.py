@@ -12,7 +12,7 @@ import psycopg
 from pm.schema import Table
 from pm.store import frames
 from pm.store.queries import named
-from pm.store.side_session import make_chunks
+from pm.store.side_session import days_of, make_chunks
 from pm.tables import FAULT, LOG_FILE
 
 _PLACEHOLDER: Final = {
@@ -30,17 +30,18 @@ KNOWN_FAULT: Final = Table(
 """FAULT and `known_at`, as `pm.features.daily.aggregate_faults` takes it."""
 
 
-def insert_faults(conn: psycopg.Connection, faults: pl.DataFrame) -> int:
+def insert_faults(conn: psycopg.Connection, faults: pl.DataFrame, *, expect_new: bool = False) -> int:
     """Write decoded faults (FAULT) of one log file; returns rows written.
 
-    A row that is stored already stays as it is (overlapping files); of two with one key, the first counts.
+    Of overlapping files, the rows of the one known first stay (`pm.store.frames.write_first_known`, which
+    explains `expect_new` too).
 
     Raises:
         DataError: the frame does not fit the declaration.
     """
     target, checked = frames.target_of(FAULT), FAULT.check(faults, unique=False)
-    make_chunks(conn, target.identifier, checked["time"], _PLACEHOLDER)
-    return frames.write_new(conn, target, checked)
+    make_chunks(conn, target.identifier, days_of(checked["time"]), _PLACEHOLDER)
+    return frames.write_first_known(conn, target, frames.rows_of(target, checked), expect_new=expect_new)
 
 
 def fetch_faults(

@@ -7,7 +7,7 @@ Nothing here commits a caller's transaction: inside `with conn.transaction():` e
 of it, outside (the connection is in autocommit) each call is a transaction of its own.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Final, Literal
@@ -17,12 +17,17 @@ import psycopg
 from psycopg import sql
 from psycopg.pq import TransactionStatus
 
-from pm.errors import DataError
+from pm.errors import DataError, StoreError
 from pm.schema import Table
 from pm.store import copy_binary, copy_out
 from pm.store.queries import named, refusals
 
 OnConflict = Literal["error", "ignore", "replace"]
+
+
+class KeyStoredError(StoreError):
+    """A row's key was stored already, where none was expected: the transaction is to be rolled back."""
+
 
 _STAGE: Final = sql.Identifier("pg_temp", "pm_stage")
 
@@ -120,44 +125,106 @@ def copy_in(conn: psycopg.Connection, target: Target, frame: pl.DataFrame) -> in
     if frame.height == 0:
         return 0
     with refusals(f"table {target}"):
-        _copy(conn, target.identifier, frame, target.json)
+        _copy_rows(conn, target.identifier, _plain_rows(target, frame))
     return frame.height
 
 
-def write_new(conn: psycopg.Connection, target: Target, frame: pl.DataFrame) -> int:
-    """Write the rows whose key is not stored; of rows with one key in the frame, the first.
+@dataclass(frozen=True)
+class Rows:
+    """Rows on their way into a table, no two with one key."""
 
-    New data, the usual case, go straight into the table. Only where a key is stored already is
-    that rolled back and done again through a staging table, which costs about twice the time.
+    columns: tuple[str, ...]
+    n_rows: int
+    encode: Callable[[], Iterable[bytes | memoryview]]
+    """Their binary COPY, made anew at each call."""
+
+
+def rows_of(target: Target, frame: pl.DataFrame) -> Rows:
+    """The rows of `frame`; of those with one key, the first."""
+    return _plain_rows(target, frame.unique(list(target.key), keep="first", maintain_order=True))
+
+
+def _plain_rows(target: Target, frame: pl.DataFrame) -> Rows:
+    return Rows(tuple(frame.columns), frame.height, lambda: copy_binary.encode(frame, json=target.json))
+
+
+def write_new(conn: psycopg.Connection, target: Target, frame: pl.DataFrame) -> int:
+    """Write the rows whose key is not stored; of rows with one key in the frame, the first."""
+    return _write(conn, target, rows_of(target, frame), sql.SQL("NOTHING"))
+
+
+def write_first_known(conn: psycopg.Connection, target: Target, rows: Rows, *, expect_new: bool = False) -> int:
+    """Write rows that have a log_file_id; returns how many were written, anew or over others.
+
+    Of two rows with one key, in the table or coming, that of the file known first stays, then that
+    of the lower sha256, then of the lower part: so the order in which files arrive changes nothing.
+    Within one file the row that came first stays.
+
+    Args:
+        expect_new: saves the savepoint that each write costs otherwise.
+
+    Raises:
+        KeyStoredError: with `expect_new`, a key is stored; the caller rolls back and begins again without.
     """
-    fresh = frame.unique(list(target.key), keep="first", maintain_order=True)
-    if fresh.height == 0:
+    if expect_new:
+        return _write_new_only(conn, target, rows)
+    return _write(conn, target, rows, _if_known_first(target, rows.columns))
+
+
+def _write_new_only(conn: psycopg.Connection, target: Target, rows: Rows) -> int:
+    with refusals(f"table {target}"):
+        try:
+            _copy_rows(conn, target.identifier, rows)
+        except psycopg.errors.UniqueViolation:
+            raise KeyStoredError(f"table {target}: expected new keys, but got one that is stored") from None
+    return rows.n_rows
+
+
+def _write(conn: psycopg.Connection, target: Target, rows: Rows, on_conflict: sql.Composable) -> int:
+    """New data, the usual case, go straight into the table. Only where a key is stored already is
+    that rolled back and done again through a staging table, which costs about twice the time."""
+    if rows.n_rows == 0:
         return 0
     with refusals(f"table {target}"), atomic(conn):
         try:
             with conn.transaction():
-                _copy(conn, target.identifier, fresh, target.json)
-            return fresh.height
+                _copy_rows(conn, target.identifier, rows)
+            return rows.n_rows
         except psycopg.errors.UniqueViolation:
-            return _from_stage(conn, target, fresh, sql.SQL("DO NOTHING"))
+            return _from_stage(conn, target, rows, on_conflict)
+
+
+def _if_known_first(target: Target, columns: Sequence[str]) -> sql.Composed:
+    return sql.SQL(
+        "UPDATE SET {} WHERE EXISTS ("
+        "SELECT FROM pm.log_file AS coming LEFT JOIN pm.log_file AS there ON there.log_file_id = stored.log_file_id"
+        " WHERE coming.log_file_id = EXCLUDED.log_file_id AND (there.log_file_id IS NULL OR"
+        ' (coming.known_at, coming.sha256 COLLATE "C", coming.part)'
+        ' < (there.known_at, there.sha256 COLLATE "C", there.part)))'
+    ).format(_assignments(target, columns))
+
+
+def _assignments(target: Target, columns: Sequence[str]) -> sql.Composed:
+    others = [name for name in columns if name not in target.key]
+    return sql.SQL(", ").join(sql.SQL("{0} = EXCLUDED.{0}").format(sql.Identifier(name)) for name in others)
 
 
 def write_over(conn: psycopg.Connection, target: Target, frame: pl.DataFrame) -> int:
     """Write all rows, over stored ones of the same key."""
     if frame.height == 0:
         return 0
-    others = [name for name in frame.columns if name not in target.key]
-    pairs = [sql.SQL("{0} = EXCLUDED.{0}").format(sql.Identifier(name)) for name in others]
-    update = sql.SQL("DO UPDATE SET {}").format(sql.SQL(", ").join(pairs)) if pairs else sql.SQL("DO NOTHING")
+    only_key = set(frame.columns) <= set(target.key)
+    update = sql.SQL("NOTHING") if only_key else sql.SQL("UPDATE SET {}").format(_assignments(target, frame.columns))
     with refusals(f"table {target}"), atomic(conn):
-        return _from_stage(conn, target, frame, update)
+        return _from_stage(conn, target, _plain_rows(target, frame), update)
 
 
-def _from_stage(conn: psycopg.Connection, target: Target, frame: pl.DataFrame, action: sql.Composable) -> int:
-    with staged(conn, target, frame) as stage:
-        statement = sql.SQL("INSERT INTO {} ({columns}) SELECT {columns} FROM {} ON CONFLICT ({}) {}").format(
-            target.identifier, stage, _names(target.key), action, columns=_names(frame.columns)
-        )
+def _from_stage(conn: psycopg.Connection, target: Target, rows: Rows, on_conflict: sql.Composable) -> int:
+    with _stage(conn, target, rows.columns):
+        _copy_rows(conn, _STAGE, rows)
+        statement = sql.SQL(
+            "INSERT INTO {} AS stored ({columns}) SELECT {columns} FROM {} ON CONFLICT ({}) DO {}"
+        ).format(target.identifier, _STAGE, _names(target.key), on_conflict, columns=_names(rows.columns))
         return conn.execute(statement).rowcount
 
 
@@ -167,15 +234,21 @@ def staged(conn: psycopg.Connection, target: Target, frame: pl.DataFrame) -> Ite
 
     Inside a transaction only; one at a time on a connection.
     """
+    with _stage(conn, target, frame.columns):
+        _copy_rows(conn, _STAGE, _plain_rows(target, frame))
+        yield _STAGE
+
+
+@contextmanager
+def _stage(conn: psycopg.Connection, target: Target, columns: Iterable[str]) -> Iterator[None]:
     if conn.info.transaction_status == TransactionStatus.IDLE:
         raise DataError("staging: expected a transaction, but got a connection outside one")
     conn.execute(
         sql.SQL("CREATE TEMPORARY TABLE pm_stage ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA").format(
-            _names(frame.columns), target.identifier
+            _names(columns), target.identifier
         )
     )
-    _copy(conn, _STAGE, frame, target.json)
-    yield _STAGE
+    yield
     conn.execute(sql.SQL("DROP TABLE {}").format(_STAGE))
 
 
@@ -188,10 +261,10 @@ def atomic(conn: psycopg.Connection) -> Iterator[None]:
         yield
 
 
-def _copy(conn: psycopg.Connection, table: sql.Identifier, frame: pl.DataFrame, json: frozenset[str]) -> None:
-    command = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(table, _names(frame.columns))
+def _copy_rows(conn: psycopg.Connection, table: sql.Identifier, rows: Rows) -> None:
+    command = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(table, _names(rows.columns))
     with conn.cursor() as cursor, cursor.copy(command) as copy:
-        for chunk in copy_binary.encode(frame, json=json):
+        for chunk in rows.encode():
             copy.write(chunk)
 
 

@@ -3,12 +3,17 @@
 What belongs here: claiming a file once, what came of it, which vehicle days must be aggregated
 again. The rows of the file are in `pm.store.telemetry` and `pm.store.faults`.
 
-A file is one transaction of the caller: `claim`, rows, `finish`, `mark_dirty`. So a manifest row
-that anybody else can see stands for a file that is stored whole.
+A file is one transaction of the caller: `hold_vehicle`, `claim`, rows, `finish`, `mark_dirty`. So a
+manifest row that anybody else can see stands for a file that is stored whole.
+
+Files of one vehicle follow each other, because which of two overlapping files keeps its rows is
+decided by looking at both manifest rows (`pm.store.frames.write_first_known`).
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import date, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from typing import Final
 
 import polars as pl
 import psycopg
@@ -18,6 +23,24 @@ from pm.errors import DataError
 from pm.store import frames
 from pm.store.queries import refusals, run
 from pm.tables import DIRTY_DAY, LOG_FILE
+
+_CLAIMED: Final = ("log_file_id", "vehicle_id", "sha256", "part")
+_PART: Final = replace(
+    LOG_FILE,
+    key=("vehicle_id", "sha256", "part"),
+    columns=tuple(column for column in LOG_FILE.columns if column.name not in ("log_file_id", "ingested_at")),
+)
+"""A part as it is claimed."""
+
+
+def hold_vehicle(conn: psycopg.Connection, vehicle_id: int) -> None:
+    """Keep other writers of this vehicle's rows waiting until the transaction ends."""
+    run(conn, "log_file", "hold_vehicle", vehicle_id=vehicle_id)
+
+
+def hold_all(conn: psycopg.Connection) -> None:
+    """Keep all other writers of telemetry waiting until the transaction ends; readers go on."""
+    run(conn, "log_file", "hold_all")
 
 
 def claim(
@@ -30,8 +53,11 @@ def claim(
     known_at: datetime,
     dbc_sha256: Sequence[str],
     decoder_version: str,
+    size_bytes: int | None = None,
+    starts_at: datetime | None = None,
+    sample_period_s: float | None = None,
 ) -> int | None:
-    """Write the manifest row, counts still zero; returns its log_file_id.
+    """Write the manifest row of a log, counts still zero; returns its log_file_id.
 
     None: a file of these bytes is committed for this vehicle already. A second worker with the
     same file waits here until the first one's transaction ends: then it gets None, or the file if
@@ -52,8 +78,34 @@ def claim(
         known_at=require_instant(known_at, "known_at"),
         dbc_sha256=list(dbc_sha256),
         decoder_version=decoder_version,
+        size_bytes=size_bytes,
+        starts_at=starts_at,
+        sample_period_s=sample_period_s,
     ).fetchone()
     return None if row is None else int(row[0])
+
+
+def claim_parts(conn: psycopg.Connection, parts: pl.DataFrame) -> pl.DataFrame:
+    """Write the manifest rows of an imported file's parts, complete; inside a transaction only.
+
+    Args:
+        parts: LOG_FILE without log_file_id and ingested_at.
+
+    Returns log_file_id, vehicle_id, sha256 and part of those that were not there before.
+
+    Raises:
+        DataError: the frame does not fit its declaration, or there is no such vehicle.
+    """
+    checked = _PART.check(parts)
+    with refusals("table pm.log_file"), frames.staged(conn, frames.target_of(LOG_FILE), checked):
+        rows = run(conn, "log_file", "claim_staged").fetchall()
+    return pl.DataFrame(rows, schema={name: LOG_FILE.schema[name] for name in _CLAIMED}, orient="row")
+
+
+def dropped_before(conn: psycopg.Connection) -> datetime | None:
+    """The instant before which telemetry was dropped for its age; None: nothing was."""
+    row = run(conn, "retention", "dropped_before", what="telemetry").fetchone()
+    return None if row is None else row[0].astimezone(UTC)
 
 
 def finish(

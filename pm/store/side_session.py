@@ -8,7 +8,7 @@ Two files that each make a chunk in two tables, in another order, deadlock (seen
 chunks are made here, before the rows come.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from weakref import WeakKeyDictionary, finalize
 
@@ -42,10 +42,15 @@ def beside(conn: psycopg.Connection) -> Iterator[psycopg.Connection]:
         yield session
 
 
+def days_of(times: pl.Series) -> set[int]:
+    """The UTC days of instants, as days since 1970."""
+    return set(times.dt.epoch("d").unique().cast(pl.Int64).to_list())
+
+
 def make_chunks(
-    conn: psycopg.Connection, table: sql.Identifier, times: pl.Series, placeholder: Mapping[str, object]
+    conn: psycopg.Connection, table: sql.Identifier, days: Set[int], placeholder: Mapping[str, object]
 ) -> None:
-    """Make sure of a chunk for each day of `times` (instants) where the table is a hypertable.
+    """Make sure of a chunk for each of `days` (since 1970, UTC) where the table is a hypertable.
 
     Args:
         placeholder: a row of the table without its time, of no vehicle. It is written and deleted in
@@ -53,8 +58,7 @@ def make_chunks(
     """
     name = f"{conn.info.host}:{conn.info.port}/{conn.info.dbname}/{table.as_string(conn)}"
     there = _days_with_chunks.setdefault(name, set())
-    days = times.dt.epoch("d").unique().cast(pl.Int64)
-    absent = sorted(set(days.to_list()) - there)
+    absent = sorted(days - there)
     if not absent:
         return
     with refusals(f"table {name}"):

@@ -7,19 +7,21 @@ Tables and names are `pm.store.telemetry_tables`.
 from datetime import datetime
 from typing import Final
 
+import numpy as np
 import polars as pl
 import psycopg
 from psycopg import sql
 
 from pm.asof import known, require_instant
+from pm.canbus.columns import DecodedMessage
 from pm.canbus.dbc import MessagePlan
+from pm.canbus.extract import Numbers
 from pm.errors import DataError
 from pm.schema import UTC_INSTANT
-from pm.store import frames
+from pm.store import copy_decoded, frames
 from pm.store.logs import fetch_log_files
-from pm.store.side_session import make_chunks
+from pm.store.side_session import days_of, make_chunks
 from pm.store.telemetry_tables import (
-    KEY,
     TelemetryTable,
     ensure_table,
     ensure_tables,
@@ -28,7 +30,15 @@ from pm.store.telemetry_tables import (
     stored_table,
 )
 
-__all__ = ["ensure_tables", "fetch_dictionary", "fetch_signals", "insert_signals", "stored_messages"]
+__all__ = [
+    "ensure_tables",
+    "fetch_dictionary",
+    "fetch_signals",
+    "insert_decoded",
+    "insert_rows",
+    "insert_signals",
+    "stored_messages",
+]
 
 _ROW_TYPES: Final[dict[str, pl.DataType]] = {
     "time": UTC_INSTANT,
@@ -36,38 +46,100 @@ _ROW_TYPES: Final[dict[str, pl.DataType]] = {
     "source_address": pl.Int16(),
     "destination_address": pl.Int16(),
 }
+_IDS: Final[dict[str, pl.DataType]] = {"vehicle_id": pl.Int32(), "log_file_id": pl.Int64()}
+_ORDER: Final = ("vehicle_id", "source_address", "destination_address", "channel", "time")
+_DAY_US: Final = 86_400_000_000
 _PLACEHOLDER: Final = {"vehicle_id": 0, "source_address": 0, "destination_address": 0, "channel": "", "log_file_id": 0}
 _READ_TYPES: Final[dict[str, pl.DataType]] = {"log_file_id": pl.Int64(), **_ROW_TYPES}
+
+
+def insert_decoded(
+    conn: psycopg.Connection, message: DecodedMessage, *, vehicle_id: int, log_file_id: int, expect_new: bool = False
+) -> int:
+    """Write the decoded rows of one message of one log file, as `insert_signals` does, without a frame.
+
+    Raises:
+        KeyStoredError: see `pm.store.frames.write_first_known`, where `expect_new` is explained.
+        ConfigError: see `ensure_table`.
+        StoreError: the database could not do it.
+    """
+    plan = message.plan
+    if not plan.signals or message.n_rows == 0:
+        return 0
+    single = _without_repeats(message)
+    if not all(isinstance(column, Numbers) for column in single.columns):
+        return _insert(conn, plan, _with_ids(single.frame(), vehicle_id, log_file_id), expect_new=expect_new)
+    table = ensure_table(conn, plan)
+    make_chunks(conn, table.target.identifier, set(np.unique(single.time_us // _DAY_US).tolist()), _PLACEHOLDER)
+    wide = [table.dtypes[signal.column] == pl.Float64() for signal in plan.signals]
+    columns = (*copy_decoded.KEY_COLUMNS, *(table.columns[signal.column] for signal in plan.signals))
+    rows = frames.Rows(
+        columns,
+        single.n_rows,
+        lambda: copy_decoded.encode_decoded(single, wide=wide, vehicle_id=vehicle_id, log_file_id=log_file_id),
+    )
+    return frames.write_first_known(conn, table.target, rows, expect_new=expect_new)
+
+
+def _without_repeats(message: DecodedMessage) -> DecodedMessage:
+    """The first of payloads with one time, channel, source and destination."""
+    later = np.diff(message.time_us) > 0
+    if later.all():  # nearly always; two sources may send at one instant
+        return message
+    order = np.lexsort((message.channel, message.destination, message.source, message.time_us))
+    columns = (message.time_us, message.source, message.destination, message.channel)
+    differs = np.any([np.diff(column[order]) != 0 for column in columns], axis=0)
+    if differs.all():
+        return message
+    return message.take(np.sort(order[np.concatenate([[True], differs])]))
 
 
 def insert_signals(
     conn: psycopg.Connection, message: MessagePlan, frame: pl.DataFrame, *, vehicle_id: int, log_file_id: int
 ) -> int:
-    """Write decoded rows of one message of one log file; returns rows written.
+    """Write decoded rows of one message of one log file; returns rows written, anew or over others.
 
     Args:
         frame: time, channel, source_address, destination_address and one column a signal, as
             `pm.canbus.decode` gives them. A NaN is stored as null: no measurement.
 
-    Of rows with one key, in the frame or stored, the first stays. The message's table is made on
-    first use, in a session of its own; the rows are in the caller's transaction.
+    Of rows with one key, in the frame or stored, that of the file known first stays
+    (`pm.store.frames.write_first_known`). The message's table is made on first use, in a session of
+    its own; the rows are in the caller's transaction.
 
     Raises:
         DataError: the frame lacks a column, or one has another type or nulls in the key.
         ConfigError: see `ensure_table`.
         StoreError: the database could not do it.
     """
+    return insert_rows(conn, message, _with_ids(frame, vehicle_id, log_file_id))
+
+
+def insert_rows(conn: psycopg.Connection, message: MessagePlan, frame: pl.DataFrame) -> int:
+    """Write rows of one message of many vehicles and files; see `insert_signals`.
+
+    Args:
+        frame: as there, with vehicle_id (Int32) and log_file_id (Int64).
+    """
+    return _insert(conn, message, frame, expect_new=False)
+
+
+def _with_ids(frame: pl.DataFrame, vehicle_id: int, log_file_id: int) -> pl.DataFrame:
+    ids = {"vehicle_id": pl.lit(vehicle_id, pl.Int32()), "log_file_id": pl.lit(log_file_id, pl.Int64())}
+    return frame.with_columns(**ids)
+
+
+def _insert(conn: psycopg.Connection, message: MessagePlan, frame: pl.DataFrame, *, expect_new: bool) -> int:
     if not message.signals or frame.height == 0:
         return 0
     table = ensure_table(conn, message)
-    rows = _stored_form(table, message, frame, vehicle_id, log_file_id)
-    make_chunks(conn, table.target.identifier, rows["time"], _PLACEHOLDER)
-    return frames.write_new(conn, table.target, rows)
+    rows = _stored_form(table, message, frame)
+    make_chunks(conn, table.target.identifier, days_of(rows["time"]), _PLACEHOLDER)
+    coming = frames.rows_of(table.target, rows)
+    return frames.write_first_known(conn, table.target, coming, expect_new=expect_new)
 
 
-def _stored_form(
-    table: TelemetryTable, message: MessagePlan, frame: pl.DataFrame, vehicle_id: int, log_file_id: int
-) -> pl.DataFrame:
+def _stored_form(table: TelemetryTable, message: MessagePlan, frame: pl.DataFrame) -> pl.DataFrame:
     _check(message, frame)
     signals = []
     for signal in message.signals:
@@ -76,21 +148,13 @@ def _stored_form(
         signals.append(
             (value if signal.is_text else value.cast(dtype).fill_nan(None)).alias(table.columns[signal.column])
         )
-    return frame.select(
-        pl.lit(vehicle_id, pl.Int32()).alias("vehicle_id"),
-        "source_address",
-        "destination_address",
-        "channel",
-        "time",
-        pl.lit(log_file_id, pl.Int64()).alias("log_file_id"),
-        *signals,
-    )
+    return frame.select(*_IDS, *_ROW_TYPES, *signals)
 
 
 def _check(message: MessagePlan, frame: pl.DataFrame) -> None:
     where = f"message {message.name}"
     numbers = (pl.Float64(), pl.Float32())
-    wanted: dict[str, tuple[pl.DataType, ...]] = {name: (dtype,) for name, dtype in _ROW_TYPES.items()}
+    wanted: dict[str, tuple[pl.DataType, ...]] = {name: (dtype,) for name, dtype in (_ROW_TYPES | _IDS).items()}
     wanted |= {signal.column: (pl.String(),) if signal.is_text else numbers for signal in message.signals}
     absent = [name for name in wanted if name not in frame.columns]
     if absent:
@@ -98,7 +162,7 @@ def _check(message: MessagePlan, frame: pl.DataFrame) -> None:
     for name, dtypes in wanted.items():
         if frame.schema[name] not in dtypes:
             raise DataError(f"{where}, column {name}: expected {dtypes[0]}, but got {frame.schema[name]}")
-    for name in _ROW_TYPES:
+    for name in (*_IDS, *_ROW_TYPES):
         if frame[name].null_count():
             raise DataError(f"{where}, column {name}: expected no nulls, but got {frame[name].null_count()}")
 
@@ -112,7 +176,7 @@ def fetch_signals(
     end: datetime,
     log_file_known: datetime | None = None,
 ) -> pl.DataFrame:
-    """Rows of one vehicle with start <= time < end, sorted by key.
+    """Rows of one vehicle with start <= time < end, by source, destination, channel and time.
 
     Returns vehicle_id, log_file_id, known_at, time, channel, source_address, destination_address,
     then one column a stored signal under its DBC name: Float64, or String for text. With
@@ -140,7 +204,7 @@ def fetch_signals(
             *_ROW_TYPES,
             *(_read_form(table, signal) for signal in table.dtypes),
         )
-        .sort(KEY)
+        .sort(_ORDER)
     )
 
 

@@ -1,10 +1,29 @@
+-- name: hold_vehicle
+-- Beside other vehicles; not beside whoever holds all.
+SELECT pg_advisory_xact_lock_shared(hashtext('pm.log_file'), 0),
+       pg_advisory_xact_lock(hashtext('pm.vehicle'), %(vehicle_id)s);
+
+-- name: hold_all
+SELECT pg_advisory_xact_lock(hashtext('pm.log_file'), 0);
+
 -- name: claim
 INSERT INTO pm.log_file (sha256, vehicle_id, file_name, format, n_frames, n_decoded, rejected_json, known_at,
-                         dbc_sha256, decoder_version, ingested_at)
+                         dbc_sha256, decoder_version, ingested_at, size_bytes, starts_at, sample_period_s)
 VALUES (%(sha256)s, %(vehicle_id)s, %(file_name)s, %(format)s, 0, 0, '{}', %(known_at)s,
-        %(dbc_sha256)s::text[], %(decoder_version)s, now())
-ON CONFLICT (vehicle_id, sha256) DO NOTHING
+        %(dbc_sha256)s::text[], %(decoder_version)s, now(), %(size_bytes)s, %(starts_at)s, %(sample_period_s)s)
+ON CONFLICT (vehicle_id, sha256, part) DO NOTHING
 RETURNING log_file_id;
+
+-- name: claim_staged
+INSERT INTO pm.log_file (sha256, vehicle_id, part, file_name, format, first_at, last_at, n_frames, n_decoded,
+                         rejected_json, known_at, dbc_sha256, decoder_version, ingested_at, size_bytes, starts_at,
+                         sample_period_s)
+SELECT sha256, vehicle_id, part, file_name, format, first_at, last_at, n_frames, n_decoded,
+       rejected_json, known_at, dbc_sha256, decoder_version, now(), size_bytes, starts_at, sample_period_s
+FROM pg_temp.pm_stage
+ORDER BY vehicle_id, part
+ON CONFLICT (vehicle_id, sha256, part) DO NOTHING
+RETURNING log_file_id, vehicle_id, sha256, part;
 
 -- name: finish
 UPDATE pm.log_file

@@ -11,6 +11,7 @@ import pytest
 from dagster_project.definitions import defs
 from pm.labels.failures import load_rules
 from pm.pipelines.executor import open_executor
+from pm.pipelines.ingest import Keeping
 from pm.pipelines.whole_path import Places, run_whole_path
 from pm.policy import Backtest, Policy
 from pm.settings import Settings, read_settings
@@ -38,7 +39,9 @@ def run(settings):
     """A call of the whole path over the simulated fleet; call it again to see what changes."""
     config = FleetConfig(n_vehicles=14, n_days=N_DAYS, start=date(2026, 1, 5), seed=3)
     simulate(config, settings.inbox, dbc=settings.dbc_files)
-    places = Places(settings.database_url, settings.inbox, settings.artifacts, settings.dbc_files)
+    places = Places(
+        settings.database_url, settings.inbox, settings.artifacts, settings.dbc_files, Keeping(settings.archive)
+    )
 
     def again():
         with open_executor(2) as executor, connection.open_database(settings) as conn:

@@ -1,6 +1,7 @@
 """A file is committed whole, exactly once, or not at all."""
 
 import hashlib
+import json
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -133,11 +134,16 @@ def test_an_overlapping_file_adds_only_its_new_rows_and_the_first_keeps_its_own(
 
 
 def test_rows_before_the_floor_or_after_they_were_known_are_counted_and_left_out(conn, vehicle_id, tmp_path):
-    future = int(KNOWN_AT.timestamp()) + 60
-    path = written(tmp_path, "a.log", coolant(NOON, 88), coolant(100, 88), coolant(future, 88))
-    report = ingest_log(conn, IngestJob(path, vehicle_id, KNOWN_AT), load_dbc(DBC), Policy())
-    assert report.n_rows == 1
-    assert '"impossible_time": 2' in logs.fetch_log_files(conn)["rejected_json"][0]
+    end = int(KNOWN_AT.timestamp())
+    lines = [coolant(NOON, 88), coolant(100, 88), coolant(end + 300, 88), coolant(end + 301, 88), red_lamp(end + 400)]
+    report = ingest_log(
+        conn, IngestJob(written(tmp_path, "a.log", *lines), vehicle_id, KNOWN_AT), load_dbc(DBC), Policy()
+    )
+    assert (report.n_rows, report.n_faults) == (2, 0)
+    assert report.days == (date(2026, 3, 2), date(2026, 3, 10))
+    rejected = json.loads(logs.fetch_log_files(conn)["rejected_json"][0])
+    # After the file was known: a coolant row, and the lamps' message and its trouble code.
+    assert (rejected["time_before_floor"], rejected["time_after_known"]) == (1, 3)
 
 
 def test_only_dirty_days_are_aggregated_and_a_late_file_has_its_own_row(

@@ -121,6 +121,7 @@ def test_a_column_of_another_type_is_refused_before_the_database_is_asked(conn: 
 def test_generated_columns_are_filled_by_the_database(conn: psycopg.Connection, truck: int) -> None:
     row = {"sha256": "a", "vehicle_id": truck, "file_name": "f", "format": "candump", "n_frames": 1, "n_decoded": 1}
     rest = {"rejected_json": "{}", "known_at": T0, "dbc_sha256": ["x", "y"], "decoder_version": "1", "ingested_at": T0}
+    rest |= {"part": 0}
     frame = LOG_FILE.frame([row | rest | {"log_file_id": 0}]).drop("log_file_id")
     assert frames.insert(conn, LOG_FILE, frame) == 1
     found = frames.fetch(conn, LOG_FILE, "span", vehicle_id=None, known_from=None, known_to=None)

@@ -74,6 +74,7 @@ def test_what_came_of_a_file_is_kept(conn: psycopg.Connection, truck: int) -> No
         "log_file_id": number, "sha256": "a", "vehicle_id": truck, "file_name": "a.log", "format": "candump",
         "first_at": T0, "last_at": T0 + timedelta(hours=1), "n_frames": 10, "n_decoded": 9,
         "rejected_json": '{"unknown id": 1}', "known_at": T0, "dbc_sha256": ["x", "y"], "decoder_version": "1",
+        "part": 0, "size_bytes": None, "starts_at": None, "sample_period_s": None, "redecoded_at": None,
     }  # fmt: skip
 
 
