@@ -30,9 +30,21 @@ learning_job = dg.define_asset_job(
     description="Backtest, then train what the backtest allows to serve.",
 )
 
+upkeep_job = dg.define_asset_job(
+    "upkeep_job",
+    selection=dg.AssetSelection.assets("retention"),
+    description="Chunks and columnstore as decided, and what is too old dropped.",
+)
+
 
 @dg.schedule(job=daily_job, cron_schedule="0 3 * * *", execution_timezone="UTC")
 def daily_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     """Every night at 03:00 UTC, the day that has just ended."""
     day = (context.scheduled_execution_time.astimezone(UTC) - timedelta(days=1)).date().isoformat()
     return dg.RunRequest(run_key=day, partition_key=day)
+
+
+@dg.schedule(job=upkeep_job, cron_schedule="0 5 * * *", execution_timezone="UTC")
+def upkeep_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """Every night at 05:00 UTC, when the day before has been aggregated; what is in use waits a night."""
+    return dg.RunRequest(run_key=context.scheduled_execution_time.astimezone(UTC).date().isoformat())

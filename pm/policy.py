@@ -6,13 +6,12 @@ What belongs here: values that change results. Where things are (addresses, fold
 
 import hashlib
 import json
-import tomllib
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 from pm.errors import ConfigError
+from pm.sections import load_sections
 
 
 @dataclass(frozen=True)
@@ -101,45 +100,13 @@ class Policy:
         return hashlib.sha256(self.as_json().encode()).hexdigest()[:12]
 
 
-_SECTIONS: dict[str, type] = {
-    "horizon": Horizon, "telemetry": Telemetry, "privacy": Privacy, "features": Features, "labels": Labels,
-    "backtest": Backtest, "alerts": Alerts, "costs": Costs, "gates": Gates,
-}  # fmt: skip
-
-
 def load_policy(path: Path) -> Policy:
     """Read a policy; a key that is not there keeps its default.
 
     Raises:
         ConfigError: the file cannot be read, names an unknown key, or asks for what cannot hold.
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as reason:
-        raise ConfigError(f"policy {path}: expected readable TOML, but got: {reason}") from None
-    unknown = sorted(set(content) - set(_SECTIONS))
-    if unknown:
-        raise ConfigError(f"policy {path}: expected sections {sorted(_SECTIONS)}, but got {unknown}")
-    return _check(Policy(**{name: _section(path, name, content.get(name, {})) for name in _SECTIONS}), path)
-
-
-def _section(path: Path, name: str, given: dict[str, Any]) -> Any:
-    kind = _SECTIONS[name]
-    allowed = {field.name: type(getattr(kind(), field.name)) for field in fields(kind)}
-    for key, value in given.items():
-        if key not in allowed:
-            raise ConfigError(f"policy {path}: expected keys {sorted(allowed)} in [{name}], but got {key}")
-        if not _fits(value, allowed[key]):
-            raise ConfigError(f"policy {path}: [{name}] {key}: expected {allowed[key].__name__}, but got {value!r}")
-    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
-
-
-def _fits(value: Any, kind: type) -> bool:
-    if kind is tuple:
-        return isinstance(value, list) and all(type(item) is int and item > 0 for item in value)
-    if kind in (float, type(None)):
-        return type(value) in (int, float) and value >= 0
-    return type(value) is kind
+    return _check(load_sections(path, Policy, "policy"), path)
 
 
 def _check(policy: Policy, path: Path) -> Policy:

@@ -1,8 +1,8 @@
 """Fixtures of every kind of test: `../shared`, and real databases on both engines.
 
 Each test gets its own database, copied from a migrated template, on a server that lives as long
-as the run. Unpacked TimescaleDB programs are kept between runs, below PM_TEST_HOME or the
-project's home.
+as the run, and on one named by PM_TEST_COMMUNITY_URL where there is a TimescaleDB Community. Unpacked
+TimescaleDB programs are kept between runs, below PM_TEST_HOME or the project's home.
 """
 
 import os
@@ -111,7 +111,29 @@ def timescaledb_server(open_folder: Path, software: Path) -> Iterator[RunningSer
     yield from _run_server("timescaledb", open_folder, software)
 
 
-@pytest.fixture(params=["postgres", "timescaledb"])
+@pytest.fixture(scope="session")
+def community_server(open_folder: Path) -> Iterator[RunningServer]:
+    """TimescaleDB Community: the server that PM_TEST_COMMUNITY_URL names, for tests only, as a superuser."""
+    url = os.environ.get("PM_TEST_COMMUNITY_URL")
+    if not url:
+        pytest.skip("TimescaleDB Community cannot be had here: PM_TEST_COMMUNITY_URL names no server that has it")
+    settings = Settings(project=PROJECT, home=open_folder / "home-community", database_url=url)
+    template = connection.ensure_database(url, TEMPLATE)
+    connection.migrate_database(settings, template)
+    with connection.connect(url) as admin:
+        # Else the connection of TimescaleDB's scheduler is in the way of copying it.
+        admin.execute(sql.SQL("ALTER DATABASE {} IS_TEMPLATE true").format(sql.Identifier(TEMPLATE)))
+    yield RunningServer("timescaledb", settings, url, template)
+    with connection.connect(url) as admin:
+        admin.execute(sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(sql.Identifier(TEMPLATE)))
+        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(TEMPLATE)))
+
+
+ENGINES = ["postgres", "timescaledb", *(["community"] if os.environ.get("PM_TEST_COMMUNITY_URL") else [])]
+"""Every rung of the ladder that is present."""
+
+
+@pytest.fixture(params=ENGINES)
 def running_server(request: pytest.FixtureRequest) -> RunningServer:
     """Each engine in turn."""
     found = request.getfixturevalue(f"{request.param}_server")

@@ -12,7 +12,7 @@ from pm.asof import midnight
 from pm.features.daily import aggregate_faults, aggregate_signals
 from pm.progress import Track, silent
 from pm.store import dailies, faults, logs, telemetry
-from pm.store.connection import connect
+from pm.store.connection import Connection, connect
 from pm.tables import DAILY_SIGNAL
 
 SPAN_FRAMES: Final = 4_000_000
@@ -31,10 +31,11 @@ class DailiesReport:
 def refresh_dailies(url: str, *, executor: Executor | None = None, track: Track = silent) -> DailiesReport:
     """Aggregate every dirty (vehicle, day) again and clear its mark, a span of one vehicle at a time.
 
-    Stopping half-way leaves the marks of what was not done, so running it again completes it.
+    Stopping half-way leaves the marks of what was not done, so running it again completes it. Days whose
+    telemetry was dropped for its age keep the aggregates they have: their marks are only taken back.
     """
     with connect(url) as conn:
-        spans = list(_spans(logs.fetch_dirty(conn), logs.fetch_log_files(conn)))
+        spans = list(_spans(_dirty_days(conn), logs.fetch_log_files(conn)))
     arguments = [(url, vehicle_id, dirty) for vehicle_id, dirty in spans]
     done: Iterable[DailiesReport]
     done = map(_refresh_span, arguments) if executor is None else executor.map(_refresh_span, arguments)
@@ -44,6 +45,17 @@ def refresh_dailies(url: str, *, executor: Executor | None = None, track: Track 
         sum(report.n_signal_rows for report in reports),
         sum(report.n_fault_rows for report in reports),
     )
+
+
+def _dirty_days(conn: Connection) -> pl.DataFrame:
+    dirty, kept_from = logs.fetch_dirty(conn), logs.dropped_before(conn)
+    if kept_from is None:
+        return dirty
+    is_gone = pl.col("day") < kept_from.date()
+    gone = dirty.filter(is_gone)
+    if gone.height:
+        logs.clear_dirty(conn, gone)
+    return dirty.filter(~is_gone)
 
 
 def _refresh_span(arguments: tuple[str, int, pl.DataFrame]) -> DailiesReport:

@@ -29,6 +29,8 @@ class KeyStoredError(StoreError):
     """A row's key was stored already, where none was expected: the transaction is to be rolled back."""
 
 
+_LAST: Final = (copy_binary.TRAILER, copy_binary.HEADER + copy_binary.TRAILER)
+"""The last message of a binary COPY out: the trailer, which comes with the header where there are no rows."""
 _STAGE: Final = sql.Identifier("pg_temp", "pm_stage")
 
 
@@ -117,7 +119,34 @@ def copy_query(
         filled = psycopg.ClientCursor(conn).mogrify(statement, params)
         command = sql.SQL("COPY ({}) TO STDOUT (FORMAT binary)").format(sql.SQL(filled))
         with cursor.copy(command) as copy:
-            return copy_out.decode(copy, schema)
+            return copy_out.decode(_messages(conn, copy), schema)
+
+
+def _messages(conn: psycopg.Connection, copy: psycopg.Copy) -> Iterator[bytes]:
+    """The messages of a binary COPY out, as iterating over `copy` gives them.
+
+    What libpq has received already is taken from it directly: psycopg's own way for each row costs ten times
+    as much. The trailer ends it, so that psycopg itself meets the end of the COPY, or its error.
+    """
+    while True:
+        size, message = conn.pgconn.get_copy_data(1)
+        if size < 0:
+            raise psycopg.OperationalError(_ended(conn))
+        row = bytes(message) if size else bytes(copy.read())
+        yield row
+        if row in _LAST:
+            copy.read()  # the end of the COPY
+            return
+        if not row:
+            return
+
+
+def _ended(conn: psycopg.Connection) -> str:
+    """Why a COPY ended before its trailer; takes the results that wait, so that the connection can go on."""
+    said = ""
+    while (result := conn.pgconn.get_result()) is not None:
+        said = said or result.get_error_message(conn.info.encoding)
+    return said or "a COPY that ended before its trailer"
 
 
 def copy_in(conn: psycopg.Connection, target: Target, frame: pl.DataFrame) -> int:

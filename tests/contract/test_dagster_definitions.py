@@ -12,7 +12,7 @@ from pm.tables import STORED
 
 THE_PATH = {
     "raw_log", "log_file", "telemetry", "fault", "vehicle", "work_order", "failure", "daily_signal", "daily_fault",
-    "feature_vector", "label", "backtest", "model_version", "prediction",
+    "feature_vector", "label", "backtest", "model_version", "prediction", "retention",
 }  # fmt: skip
 
 
@@ -58,6 +58,20 @@ def test_the_schedule_asks_for_yesterday():
     )
     (request,) = schedule.evaluate_tick(context).run_requests
     assert request.partition_key == "2026-03-01"
+
+
+def test_old_rows_go_once_a_night_and_after_the_aggregates_of_their_days(graph):
+    parents = {key.to_user_string() for key in graph.get(dg.AssetKey("retention")).parent_keys}
+    assert parents == {"daily_signal", "daily_fault"}
+    schedule = defs.resolve_schedule_def("upkeep_schedule")
+    at = datetime(2026, 3, 2, 5, tzinfo=UTC)
+    ticks = [
+        schedule.evaluate_tick(
+            dg.build_schedule_context(scheduled_execution_time=at, repository_def=defs.get_repository_def())
+        )
+        for _ in range(2)
+    ]
+    assert [tick.run_requests[0].run_key for tick in ticks] == ["2026-03-02", "2026-03-02"]
 
 
 def test_the_sensor_asks_once_for_each_day_on_which_files_arrived(tmp_path, monkeypatch):

@@ -9,12 +9,13 @@ import polars as pl
 import pytest
 
 from pm.canbus.dbc import load_dbc
-from pm.errors import DataError
+from pm.errors import DataError, StoreError
 from pm.pipelines.dailies import refresh_dailies
 from pm.pipelines.executor import open_executor
-from pm.pipelines.ingest import IngestJob, ingest_log, ingest_logs
+from pm.pipelines.ingest import IngestJob, Keeping, ingest_log, ingest_logs
 from pm.policy import Policy
-from pm.store import dailies, logs, telemetry, vehicles
+from pm.store import archive, dailies, log_signals, logs, telemetry, vehicles
+from pm.store.upkeep import refuse_older
 
 PROJECT = Path(__file__).resolve().parents[2]
 DBC = (PROJECT / "dbc" / "j1939_open_subset.dbc",)
@@ -246,3 +247,78 @@ def test_the_real_truck_logs_go_in_and_keep_their_two_odometers(conn, vehicle_id
         "SELECT source_address, max(highrestotalvehicledistance) FROM telemetry.vdhr GROUP BY 1 ORDER BY 1"
     ).fetchall()
     assert [(address, round(distance_km)) for address, distance_km in found] == [(0, 438978), (49, 537152)]
+
+
+def test_a_late_file_of_dropped_days_brings_no_rows_and_takes_no_aggregates_away(
+    conn, database_url, vehicle_id, committed, tmp_path
+):
+    refresh_dailies(database_url)
+    before = dailies.fetch_daily_signals(conn)
+    assert before.height
+    refuse_older(conn, datetime(2026, 3, 3, tzinfo=UTC), 1)
+    conn.execute("DELETE FROM telemetry.et1")
+    late = written(tmp_path, "late.log", coolant(NOON + 60, 100), coolant(NOON + 86400, 60))
+    report = ingest_log(conn, IngestJob(late, vehicle_id, KNOWN_AT.replace(day=20)), load_dbc(DBC), Policy())
+    assert (report.n_rows, report.days) == (1, (date(2026, 3, 3),))
+    assert json.loads(logs.fetch_log_files(conn)["rejected_json"][1])["time_before_retention"] == 1
+    logs.mark_dirty(conn, vehicle_id, [date(2026, 3, 2)])  # as an import from before the drop would have
+    assert refresh_dailies(database_url).n_vehicle_days == 1
+    after = dailies.fetch_daily_signals(conn)
+    assert after.filter(pl.col("day") == date(2026, 3, 2)).equals(before)
+    assert logs.fetch_dirty(conn).is_empty()
+
+
+OVERLAPPING = (
+    ("known first", 10, (88, 90, 92)),
+    ("known second", 11, (50, 51, 52)),
+    ("known third", 12, (60, 61, 62)),
+)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_of_overlapping_files_the_one_known_first_keeps_its_rows_in_any_order(conn, vehicle_id, tmp_path, order):
+    for at in order:
+        name, day, temperatures = OVERLAPPING[at]
+        times = range(NOON + at, NOON + at + 3)
+        lines = [coolant(seconds, value) for seconds, value in zip(times, temperatures, strict=True)]
+        path = written(tmp_path, f"{name}.log", *lines, red_lamp(NOON + 2))
+        ingest_log(conn, IngestJob(path, vehicle_id, KNOWN_AT.replace(day=day)), load_dbc(DBC), Policy())
+    query = """
+        SELECT engcoolanttemp, file_name FROM telemetry.et1 JOIN pm.log_file USING (log_file_id) ORDER BY time
+    """
+    assert conn.execute(query).fetchall() == [
+        (88.0, "known first.log"),
+        (90.0, "known first.log"),
+        (92.0, "known first.log"),
+        (52.0, "known second.log"),
+        (62.0, "known third.log"),
+    ]
+    faults = conn.execute("SELECT file_name FROM pm.fault JOIN pm.log_file USING (log_file_id)").fetchall()
+    assert faults == [("known first.log",)]
+
+
+def test_what_a_file_held_of_each_signal_is_kept(conn, vehicle_id, committed):
+    found = log_signals.fetch_log_signals(conn, 1).filter(pl.col("signal").is_in(["EngCoolantTemp", "EngFuelTemp1"]))
+    first, last = (datetime.fromtimestamp(NOON + at, UTC) for at in (0, 1))
+    assert found.select("signal", "n_rows", "n_values", "first_at", "last_at").rows() == [
+        ("EngCoolantTemp", 2, 2, first, last),
+        ("EngFuelTemp1", 2, 0, None, None),
+    ]
+
+
+def test_the_raw_bytes_are_in_the_archive_and_a_vin_in_the_name_is_not_kept(conn, vehicle_id, tmp_path):
+    path = written(tmp_path, "1XPBDP9X1FD257820 of Monday.log", coolant(NOON, 88))
+    folder = str(tmp_path / "archive")
+    ingest_log(conn, IngestJob(path, vehicle_id, KNOWN_AT), load_dbc(DBC), Policy(), keeping=Keeping(folder))
+    (file,) = logs.fetch_log_files(conn).rows(named=True)
+    assert (file["file_name"], file["size_bytes"]) == ("VIN of Monday.log", path.stat().st_size)
+    assert archive.fetch(folder, file["sha256"], tmp_path, "again.log").read_bytes() == path.read_bytes()
+
+
+def test_without_the_archive_nothing_is_committed(conn, vehicle_id, committed, tmp_path):
+    before = checksum(conn)
+    path = written(tmp_path, "b.log", coolant(NOON + 50, 88))
+    nowhere = Keeping(str(written(tmp_path, "a file", "x") / "archive"))
+    with pytest.raises(StoreError, match="archive"):
+        ingest_log(conn, IngestJob(path, vehicle_id, KNOWN_AT), load_dbc(DBC), Policy(), keeping=nowhere)
+    assert checksum(conn) == before
