@@ -15,7 +15,7 @@ import polars as pl
 
 from pm.errors import StoreError
 from pm.settings import Settings
-from pm.store import artifacts, predictions, registry, serving
+from pm.store import artifacts, dictionary, predictions, registry, serving
 from pm.store.connection import Connection, connect, database_url
 from pm.store.migrate import applied_migrations, pending, read_migrations
 from pm.store.serving import BatchState
@@ -90,6 +90,14 @@ class Reads(Protocol):
         """The bytes of an artifact."""
         ...
 
+    def signals(self, *, text: str = "", message: str | None = None, limit: int | None = None) -> pl.DataFrame:
+        """DICTIONARY rows that match, by message and signal; see `pm.store.dictionary`."""
+        ...
+
+    def count_signals(self, *, text: str = "", message: str | None = None) -> int:
+        """How many rows `signals` has without its limit."""
+        ...
+
 
 OpenReads = Callable[[], AbstractContextManager[Reads]]
 """Opens the reads of one request and closes what they hold."""
@@ -159,6 +167,12 @@ class StoreReads:
 
     def artifact(self, sha256: str) -> bytes:
         return artifacts.get(self._artifacts, sha256)
+
+    def signals(self, *, text: str = "", message: str | None = None, limit: int | None = None) -> pl.DataFrame:
+        return dictionary.fetch_dictionary(self._conn, text=text, message=message, limit=limit)
+
+    def count_signals(self, *, text: str = "", message: str | None = None) -> int:
+        return dictionary.count_dictionary(self._conn, text=text, message=message)
 
 
 def open_store(settings: Settings) -> OpenReads:

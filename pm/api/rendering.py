@@ -5,14 +5,18 @@ is an error, not an empty cell.
 """
 
 import hashlib
+import re
 from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 STATIC: Final = Path(__file__).parent / "static"
+
+_WORD_END: Final = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[_.])")
 
 STATUS_WORDS: Final = {
     "ok": "OK",
@@ -36,6 +40,23 @@ def percent(probability: float | None) -> str:
         return "under 0.1 %"
     points = 100 * probability
     return f"{points:.0f} %" if points >= 10 else f"{points:.1f} %"
+
+
+def share(part: float | None) -> str:
+    """As `percent`, and `0 %` and `100 %` only where nothing and everything is meant; a dash where there is none."""
+    if part == 0:
+        return "0 %"
+    return "over 99.9 %" if part is not None and 0.9995 <= part < 1 else percent(part)
+
+
+def whole(number: int | None) -> str:
+    """`12,345`; a dash where there is none."""
+    return "–" if number is None else f"{number:,}"
+
+
+def breakable(name: str) -> Markup:
+    """A name with a place to break a line after each of its words: `Eng<wbr>Coolant<wbr>Temp`; escaped."""
+    return Markup("<wbr>").join(_WORD_END.split(name))
 
 
 def day(instant: datetime | None) -> str:
@@ -67,6 +88,7 @@ def _environment() -> Environment:
         loader=PackageLoader("pm.api"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     made.filters |= {"percent": percent, "day": day, "minute": minute, "figure": figure}
+    made.filters |= {"share": share, "whole": whole, "breakable": breakable}
     made.globals |= {"asset_version": asset_version, "status_words": STATUS_WORDS, "role_words": ROLE_WORDS}
     return made
 

@@ -143,6 +143,38 @@ class ModelList(BaseModel):
     models: list[ModelOut]
 
 
+class SignalOut(BaseModel):
+    """One decoded signal: its declaration, its places, and what was seen of it."""
+
+    message: str = Field(description="message name in the DBC")
+    signal: str = Field(description="signal name in the DBC")
+    pgn: int | None = Field(description="parameter group number; null where the message is no J1939 one")
+    spn: int | None = Field(description="suspect parameter number")
+    unit: str = Field(description="physical unit as in the DBC; empty where there is none")
+    minimum: float | None = Field(description="lower end of the DBC's range, in the unit")
+    maximum: float | None = Field(description="upper end of the DBC's range, in the unit")
+    description: str = Field(description="comment in the DBC")
+    table_name: str = Field(description="table in schema telemetry")
+    column_name: str = Field(description="column in that table")
+    readable_view: str | None = Field(description="view in schema readable; null for a VIN, which no view shows")
+    readable_column: str | None = Field(description="column in that view, with its unit")
+    dbc_sha256: str = Field(description="the DBC file that last declared it")
+    first_seen_at: datetime | None = Field(description="time of the first value (UTC); null: never seen")
+    last_seen_at: datetime | None = Field(description="time of the last value (UTC); null: never seen")
+    n_files: int | None = Field(description="files that hold its message; null: never seen")
+    n_rows: int | None = Field(description="rows of its message in those files, also those that overlap")
+    n_values: int | None = Field(description="values among them that are not null")
+    null_share: float | None = Field(ge=0, le=1, description="share of those rows without a value; null: never seen")
+
+
+class SignalList(BaseModel):
+    """The dictionary of decoded signals, by message and signal."""
+
+    n_matching: int = Field(ge=0, description="signals that match the filters")
+    limit: int = Field(ge=1, le=2000, description="at most so many are returned")
+    signals: list[SignalOut]
+
+
 class Health(BaseModel):
     """Whether the service lives, or is ready; the reasons say what is missing."""
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import polars as pl
 
-from pm.api.responses import ActionOut, PredictionOut, ReasonOut, VehicleOut, WorkOrderOut
+from pm.api.responses import ActionOut, PredictionOut, ReasonOut, SignalOut, VehicleOut, WorkOrderOut
 from pm.scoring.actions import ActionTable
+from pm.store.dictionary import DICTIONARY
 from pm.tables import PREDICTION, WORK_ORDER
 
 _ORDER_LINE = ["source_system", "work_order_id", "line_no"]
@@ -55,6 +56,12 @@ def vehicle_out(vehicle: Mapping[str, Any], predictions: list[PredictionOut], or
         predictions=predictions,
         work_orders=orders,
     )
+
+
+def signal_list(dictionary: pl.DataFrame) -> list[SignalOut]:
+    """Signals of the dictionary (DICTIONARY) in the frame's order."""
+    names = list(SignalOut.model_fields)
+    return [SignalOut(**row) for row in DICTIONARY.check(dictionary).select(names).iter_rows(named=True)]
 
 
 def component_titles(components: Iterable[str], actions: ActionTable) -> dict[str, str]:

@@ -14,6 +14,7 @@ from pm.store import server, server_session
 from pm.store.migrate import applied_migrations, migrate
 from pm.store.server_session import connect
 from pm.store.server_software import Say
+from pm.store.views import refresh_views
 
 __all__ = [
     "Connection",
@@ -52,10 +53,13 @@ def open_database(settings: Settings, *, say: Say = server.quiet) -> Connection:
 
 
 def migrate_database(settings: Settings, url: str) -> tuple[str, ...]:
-    """Creates the extension where it can be had and applies the project's migrations; the files applied now."""
+    """Creates the extension where it can be had, applies the project's migrations and makes the views that they,
+    or a process that was killed, left out; the files applied now."""
     server_session.enable_timescaledb(url)
     with connect(url) as conn:
-        return migrate(conn, settings.project / "sql" / "migrations")
+        applied = migrate(conn, settings.project / "sql" / "migrations")
+        refresh_views(conn)
+        return applied
 
 
 def ensure_database(url: str, name: str) -> str:

@@ -21,6 +21,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from pm.errors import ConfigError, StoreError
+from pm.store.views import drop_views
 
 _FILE_NAME: Final = re.compile(r"(\d{4})_[a-z0-9]+(_[a-z0-9]+)+\.sql")
 _LOCK: Final = int.from_bytes(hashlib.sha256(b"pm.schema_migration").digest()[:8], "big", signed=True)
@@ -149,6 +150,7 @@ def migrate(conn: psycopg.Connection, folder: Path, *, wait_s: float = 120.0) ->
 def _apply(conn: psycopg.Connection, migration: Migration, folder: Path) -> None:
     try:
         with conn.transaction():
+            drop_views(conn)  # a migration may change what stands under a view; taken back with it where it fails
             conn.execute(migration.text.encode())
             conn.execute(
                 "INSERT INTO pm.schema_migration (version, name, sha256) VALUES (%s, %s, %s)",

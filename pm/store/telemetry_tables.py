@@ -23,6 +23,7 @@ from pm.store import frames
 from pm.store.copy_binary import postgres_type
 from pm.store.queries import refusals, run
 from pm.store.side_session import beside
+from pm.store.views import drop_view, fixed_views, refresh_view
 from pm.tables import SIGNAL
 
 KEY: Final = ("vehicle_id", "time", "source_address", "destination_address", "channel")
@@ -152,7 +153,9 @@ def _require_names(message: MessagePlan) -> None:
 def _make(session: psycopg.Connection, message: MessagePlan) -> TelemetryTable:
     before = stored_table(session, message.name)
     if before is None:
-        before = TelemetryTable(message.name, _free_name(message.name, _table_names(session)), {}, {})
+        before = TelemetryTable(
+            message.name, _free_name(message.name, _table_names(session) | set(fixed_views())), {}, {}
+        )
         _create(session, before.name, message)
     columns, dtypes = dict(before.columns), dict(before.dtypes)
     for signal in message.signals:
@@ -163,6 +166,7 @@ def _make(session: psycopg.Connection, message: MessagePlan) -> TelemetryTable:
             _alter(session, before.name, "ADD COLUMN {} {}", columns[name], dtype)
         elif _WIDER.get(stored) == dtype:
             dtypes[name] = dtype
+            drop_view(session, before.name)  # a column that a view shows keeps its type
             _alter(session, before.name, "ALTER COLUMN {} TYPE {}", columns[name], dtype)
         elif (stored == pl.String()) != signal.is_text:
             raise ConfigError(
@@ -170,6 +174,7 @@ def _make(session: psycopg.Connection, message: MessagePlan) -> TelemetryTable:
                 "a text and a number cannot share a column"
             )
     _describe(session, before.name, columns, message)
+    refresh_view(session, before.name)
     return TelemetryTable(message.name, before.name, columns, dtypes)
 
 
@@ -203,10 +208,16 @@ def _create(session: psycopg.Connection, name: str, message: MessagePlan) -> Non
     key = sql.SQL(", ").join(map(sql.Identifier, KEY))
     session.execute(sql.SQL("CREATE TABLE {} ({}, PRIMARY KEY ({}))").format(table, sql.SQL(", ").join(columns), key))
     run(session, "signal", "make_hypertable", table=table.as_string(session), chunk=_CHUNK)
-    number = f"PGN {message.pgn}" if message.pgn is not None else f"id {message.frame_id:X}h"
-    _comment(session, sql.SQL("TABLE {}").format(table), f"{message.name} ({number}). {message.comment}".strip())
+    _comment(session, sql.SQL("TABLE {}").format(table), f"{message.name}{_number(message)}. {message.comment}".strip())
     for column, _, meaning in KEY_COLUMNS:
         _comment(session, sql.SQL("COLUMN {}").format(sql.Identifier("telemetry", name, column)), meaning)
+
+
+def _number(message: MessagePlan) -> str:
+    """How the bus knows the message; nothing where it is no CAN message but columns of an import."""
+    if message.pgn is not None:
+        return f" (PGN {message.pgn})"
+    return f" (id {message.frame_id:X}h)" if message.frame_id else ""
 
 
 def _alter(session: psycopg.Connection, name: str, action: str, column: str, dtype: pl.DataType) -> None:

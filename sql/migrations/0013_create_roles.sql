@@ -2,7 +2,7 @@
 -- Where this login may not create roles, nothing happens: `pm db status` says so.
 
 CREATE SCHEMA IF NOT EXISTS readable;
-COMMENT ON SCHEMA readable IS 'Views for people and Grafana: readable names with units, unit numbers of vehicles, never a VIN.';
+COMMENT ON SCHEMA readable IS 'Views for people and Grafana: readable names with units, unit numbers of vehicles, never a VIN; put views of your own elsewhere.';
 
 DO $$
 DECLARE
@@ -19,6 +19,15 @@ BEGIN
             END;
         END IF;
     END LOOP;
+END
+$$;
+
+-- A function, so that rights can be given later where an administrator had to make the roles: SELECT pm.grant_roles();
+CREATE FUNCTION pm.grant_roles()
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
     IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'pm_reader') THEN
         GRANT USAGE ON SCHEMA pm, telemetry, readable TO pm_reader;
         GRANT SELECT ON ALL TABLES IN SCHEMA pm, telemetry, readable TO pm_reader;
@@ -32,3 +41,8 @@ BEGIN
     END IF;
 END
 $$;
+REVOKE ALL ON FUNCTION pm.grant_roles() FROM PUBLIC;
+COMMENT ON FUNCTION pm.grant_roles() IS
+    'Gives pm_reader and pm_identity their rights, where these roles are there; for the owner of the schemas to run '
+    'after somebody else made the roles.';
+SELECT pm.grant_roles();

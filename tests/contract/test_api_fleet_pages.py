@@ -75,7 +75,7 @@ class TestPages:
     def test_without_a_backtest_the_report_is_404(self) -> None:
         assert_problem(ask("/backtest", Fleet(with_backtest=False)), 404)
 
-    @pytest.mark.parametrize("path", ["/", "/vehicles/1", "/vehicles/4"])
+    @pytest.mark.parametrize("path", ["/", "/vehicles/1", "/vehicles/4", "/signals", "/signals?text=lamp"])
     def test_pages_keep_to_the_policy_and_can_be_used_without_sight_or_mouse(self, path: str) -> None:
         text = page(path)
         assert not re.search(r"<script|\sstyle=|<style|\son\w+=|https?://", text)
@@ -87,7 +87,9 @@ class TestPages:
             assert "scope=" in cell
         assert len(re.findall(r'id="([^"]+)"', text)) == len(set(re.findall(r'id="([^"]+)"', text)))
 
-    @pytest.mark.parametrize("path", ["/", "/vehicles/1", "/livez", "/v1/predictions", "/static/style.css", "/no-such"])
+    @pytest.mark.parametrize(
+        "path", ["/", "/vehicles/1", "/signals", "/livez", "/v1/predictions", "/static/style.css", "/no-such"]
+    )
     def test_every_answer_carries_the_headers(self, path: str) -> None:
         headers = ask(path).headers
         assert headers["content-security-policy"].startswith(

@@ -8,10 +8,12 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import psycopg
 import pytest
+from readable_fleet import ET1
 
 from pm.api.app import create_app
 from pm.settings import Settings
-from pm.store import artifacts, predictions, registry, serving, vehicles, work_orders
+from pm.store import artifacts, predictions, registry, serving, vehicles, views, work_orders
+from pm.store.telemetry_tables import ensure_table
 from pm.tables import BACKTEST, MODEL_VERSION, PREDICTION, WORK_ORDER
 
 AS_OF = datetime(2026, 6, 20, tzinfo=UTC)
@@ -162,6 +164,15 @@ def test_an_empty_database_is_not_ready_and_says_why(settings: Settings) -> None
     assert answer.status_code == 503
     assert answer.json()["reasons"] == ["there are no predictions yet: run `pm score` first"]
     assert ask(settings, "/").status_code == 200
+
+
+def test_the_dictionary_is_answered_from_the_database(conn: psycopg.Connection, settings: Settings) -> None:
+    ensure_table(conn, ET1)
+    views.refresh_views(conn)
+    body = ask(settings, "/v1/signals?text=coolant&limit=1").json()
+    assert (body["n_matching"], body["signals"][0]["readable_column"]) == (1, "eng_coolant_temp_c")
+    assert ask(settings, "/v1/signals?limit=1").json()["n_matching"] == 2
+    assert "EngOilTemp1" in ask(settings, "/signals").text.replace("<wbr>", "")
 
 
 def test_a_database_without_migrations_is_not_ready_and_says_why(settings: Settings, empty_database_url: str) -> None:

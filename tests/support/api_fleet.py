@@ -13,6 +13,7 @@ import polars as pl
 
 from pm.api.app import create_app
 from pm.settings import Settings
+from pm.store.dictionary import DICTIONARY
 from pm.store.serving import BatchState
 from pm.tables import BACKTEST, MODEL_VERSION, PREDICTION, STAGE_TRANSITION, VEHICLE, WORK_ORDER
 
@@ -83,6 +84,27 @@ PREDICTIONS = [
 ]
 
 
+def known_signal(message: str, signal: str, **other: object) -> dict[str, object]:
+    return {
+        "message": message, "signal": signal, "table_name": message.lower(), "column_name": signal.lower(),
+        "pgn": 65262, "spn": 110, "unit": "degC", "minimum": -40.0, "maximum": 210.0,
+        "description": f"what {signal} is",
+        "dbc_sha256": "ab" * 32, "readable_view": message.lower(), "readable_column": "eng_coolant_temp_c",
+        "first_seen_at": AS_OF - timedelta(days=30), "last_seen_at": AS_OF, "n_files": 12, "n_rows": 40000,
+        "n_values": 30000, "null_share": 0.25,
+    } | other  # fmt: skip
+
+
+_NEVER_SEEN: dict[str, object] = dict.fromkeys(
+    ("first_seen_at", "last_seen_at", "n_files", "n_rows", "n_values", "null_share")
+)
+SIGNALS = [
+    known_signal("ET1", "EngCoolantTemp"),
+    known_signal("TELL", "<b>Lamp</b>", pgn=None, spn=None, unit="", minimum=None, maximum=None, **_NEVER_SEEN),
+    known_signal("VI", "VehicleIdentNumber", spn=237, readable_view=None, readable_column=None, null_share=1.0),
+]
+
+
 def order(vehicle_id: int, number: str, day: int, *, withdrawn: bool = False, **other: object) -> dict[str, object]:
     at = AS_OF - timedelta(days=60 - day)
     return {
@@ -98,6 +120,7 @@ class Fleet:
 
     rows: list[dict[str, object]] = field(default_factory=lambda: list(PREDICTIONS))
     reasons: list[str] = field(default_factory=list)
+    known_signals: list[dict[str, object]] = field(default_factory=lambda: list(SIGNALS))
     with_backtest: bool = True
 
     def missing(self) -> list[str]:
@@ -177,6 +200,13 @@ class Fleet:
                  "measures_json": json.dumps(MEASURES), "report_sha256": "f" * 64, "created_at": AS_OF}
             ]
         )  # fmt: skip
+
+    def signals(self, *, text: str = "", message: str | None = None, limit: int | None = None) -> pl.DataFrame:
+        rows = [row for row in self.known_signals if text.lower() in f"{row['message']} {row['signal']}".lower()]
+        return DICTIONARY.frame([row for row in rows if message in (None, row["message"])][:limit])
+
+    def count_signals(self, *, text: str = "", message: str | None = None) -> int:
+        return self.signals(text=text, message=message).height
 
     def artifact(self, sha256: str) -> bytes:
         assert sha256 == "f" * 64

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pm.api.rendering import asset_version, day, figure, minute, percent
+from pm.api.rendering import asset_version, breakable, day, figure, minute, percent, share, whole
 
 AT = datetime(2026, 2, 3, 7, 45, tzinfo=UTC)
 
@@ -15,6 +15,24 @@ AT = datetime(2026, 2, 3, 7, 45, tzinfo=UTC)
 )
 def test_percent(probability: float | None, said: str) -> None:
     assert percent(probability) == said
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [(None, "–"), (0.0, "0 %"), (0.0004, "under 0.1 %"), (0.25, "25 %"), (0.9996, "over 99.9 %"), (1.0, "100 %")],
+)
+def test_a_share_is_nothing_or_everything_only_where_it_is(part: float | None, said: str) -> None:
+    assert share(part) == said
+
+
+def test_a_name_breaks_between_its_words_and_is_escaped() -> None:
+    assert breakable("EngCoolantTemp") == "Eng<wbr>Coolant<wbr>Temp"
+    assert breakable("et1.eng_c") == "et1.<wbr>eng_<wbr>c"
+    assert breakable("<b>&_x") == "&lt;b&gt;&amp;_<wbr>x"
+
+
+def test_whole() -> None:
+    assert (whole(1234567), whole(0), whole(None)) == ("1,234,567", "0", "–")
 
 
 def test_instants() -> None:
