@@ -29,7 +29,7 @@ class Settings:
     inbox_folder: Path | None = None
     """`PM_INBOX`; None: `inbox` below `home`."""
     archive_address: str | None = None
-    """`PM_ARCHIVE`: folder or object store (an fsspec address such as s3://bucket/logs); None: `archive` below `home`."""
+    """`PM_ARCHIVE`: folder, or fsspec address such as s3://bucket/logs; None: `archive` below `home`."""
     first_day: date = date(2025, 10, 6)
     """`PM_FIRST_DAY`: the first daily partition."""
 
@@ -83,8 +83,14 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         dagster_port=_port(given, "PM_DAGSTER_PORT", 3000),
         first_day=_day(given, "PM_FIRST_DAY", date(2025, 10, 6)),
         inbox_folder=Path(given["PM_INBOX"]).resolve() if given.get("PM_INBOX") else None,
-        archive_address=given.get("PM_ARCHIVE") or None,
+        archive_address=_archive(given),
     )
+
+
+def _archive(given: Mapping[str, str]) -> str | None:
+    """An fsspec address as it is; a folder made absolute."""
+    address = given.get("PM_ARCHIVE")
+    return str(Path(address).resolve()) if address and "://" not in address else address or None
 
 
 def _port(given: Mapping[str, str], name: str, default: int) -> int:

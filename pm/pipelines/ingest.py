@@ -24,11 +24,12 @@ from pm.canbus.decode import DECODER_VERSION, DecodedBatch, LogDecoder
 from pm.canbus.logfile import LogFile, open_log
 from pm.canbus.staging import MOST_ROWS
 from pm.errors import DataError
+from pm.pipelines.quarantine import private_reason, set_aside
 from pm.pipelines.sifting import Sifter, without_vin
 from pm.policy import Policy
 from pm.progress import Track, silent
 from pm.settings import Settings
-from pm.store import archive, faults, frames, log_signals, logs, telemetry, vehicles
+from pm.store import archive, faults, frames, log_signals, logs, quarantine, telemetry, vehicles
 from pm.store.connection import Connection, connect
 from pm.store.secret import installation_secret
 from pm.tables import FAULT
@@ -80,13 +81,17 @@ _KEEPS_NOTHING: Final = Keeping()
 
 
 def keeping_of(settings: Settings, policy: Policy) -> Keeping:
-    """What this installation keeps.
+    """What this installation keeps; raises as `driver_secret` does."""
+    return Keeping(settings.archive, driver_secret(settings, policy))
+
+
+def driver_secret(settings: Settings, policy: Policy) -> bytes | None:
+    """What keys the hashes of driver ids; None where the policy drops them.
 
     Raises:
-        StoreError: driver ids are to be hashed, and the secret cannot be read or made.
+        StoreError: the secret cannot be read or made.
     """
-    secret = installation_secret(settings.home) if policy.privacy.driver_ids == "hash" else None
-    return Keeping(settings.archive, secret)
+    return installation_secret(settings.home) if policy.privacy.driver_ids == "hash" else None
 
 
 def ingest_log(
@@ -108,6 +113,7 @@ def ingest_log(
         log_file_id = file.claim(log, sha256)
         if log_file_id is None:
             return IngestReport(job.path, None, seconds=time.perf_counter() - began)
+        quarantine.release(conn, vehicle_id=job.vehicle_id, sha256=sha256)
         # The archive is written beside the database, and is complete before the commit: a file that is
         # stored can be decoded again. One that is only in the archive does no harm.
         kept = beside.submit(archive.put, keeping.archive, job.path, sha256=sha256) if keeping.archive else None
@@ -309,7 +315,24 @@ def _ingest_or_refuse(
     try:
         return ingest_log(conn, job, database, policy, keeping=keeping)
     except DataError as reason:
-        return IngestReport(job.path, None, refused=str(reason), exit_code=reason.exit_code)
+        said = _set_aside(conn, job, str(reason), keeping)
+        return IngestReport(job.path, None, refused=said, exit_code=reason.exit_code)
+
+
+def _set_aside(conn: Connection, job: IngestJob, reason: str, keeping: Keeping) -> str:
+    """The reason as it is told; the file waits in quarantine where there is an archive for its bytes."""
+    if keeping.archive is None:
+        return private_reason(reason, job.path)
+    kept = set_aside(
+        conn,
+        job.path,
+        reason,
+        archive_address=keeping.archive,
+        vehicle_id=job.vehicle_id,
+        known_at=job.known_at,
+        starts_at=job.start,
+    )
+    return kept.reason
 
 
 @lru_cache(maxsize=4)

@@ -33,3 +33,11 @@ def test_the_password_comes_from_a_file_and_is_quoted(tmp_path):
 def test_what_cannot_be_used_is_named(environment, said):
     with pytest.raises(ConfigError, match=said):
         read_settings(environment)
+
+
+def test_the_archive_is_a_folder_made_absolute_or_an_address_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    home = read_settings({"PM_HOME": "there"})
+    assert home.archive == str(tmp_path / "there" / "archive")
+    assert read_settings({"PM_ARCHIVE": "kept"}).archive == str(tmp_path / "kept")
+    assert read_settings({"PM_ARCHIVE": "s3://bucket/logs"}).archive == "s3://bucket/logs"
