@@ -7,8 +7,8 @@ import dagster as dg
 from dagster_project.partitions import daily, window
 from dagster_project.resources import Project
 from pm.errors import DataError
-from pm.pipelines.import_vehicles import import_vehicles
-from pm.pipelines.import_work_orders import import_work_orders
+from pm.pipelines.imports.vehicles import import_vehicles
+from pm.pipelines.imports.work_orders import import_work_orders
 from pm.pipelines.ingest import IngestReport, ingest_logs, jobs_for, keeping_of
 from pm.pipelines.uploads import Upload, list_uploads, uploads_between
 

@@ -53,7 +53,7 @@ DECODER_VERSION: Final = "2"
 """Changes when the same log and DBC would give other values."""
 
 NOT_IN_DBC: Final = "not_in_dbc"
-BATCH_VALUES: Final = 1 << 20
+BATCH_VALUES: Final = 1 << 17
 """Values in a batch, roughly: bounds the memory of what is handed over at once."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

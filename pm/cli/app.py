@@ -11,10 +11,10 @@ from pm.errors import PmError
 
 COMMANDS: Final = {
     "demo": ("pm.cli.demo", "demo", "Set up a simulated fleet, run the whole path over it, and serve it."),
-    "db": ("pm.cli.db", "db", "Start, stop and look at the database."),
+    "db": ("pm.cli.db", "db", "Start, stop, look at and back up the database."),
     "decode": ("pm.cli.decode", "decode", "Decode CAN logs into Parquet files; needs no database."),
     "capture": ("pm.cli.capture", "capture_command", "Write what live CAN buses carry into the inbox."),
-    "vehicle": ("pm.cli.vehicle", "vehicle", "Add and list vehicles."),
+    "vehicle": ("pm.cli.vehicle", "vehicle", "Add, list and forget vehicles."),
     "ingest": ("pm.cli.ingest", "ingest", "Decode CAN logs into the database."),
     "quarantine": ("pm.cli.quarantine", "quarantine", "List, retry and drop log files that were refused."),
     "redecode": ("pm.cli.redecode", "redecode", "Decode a span of logs again from the archive."),

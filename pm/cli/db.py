@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime
 
 import click
 
+from pm.cli import db_backup
 from pm.cli.output import bars, json_option, print_json
 from pm.errors import StoreError
 from pm.pipelines.upkeep import UpkeepReport, run_upkeep
@@ -31,6 +32,10 @@ _ENGINE = click.option(
 @click.group()
 def db() -> None:
     """The database: PM_DATABASE_URL, else a private server."""
+
+
+for _command in (db_backup.dump, db_backup.restore, db_backup.drill, db_backup.checksum):
+    db.add_command(_command)
 
 
 @db.command()

@@ -1,54 +1,41 @@
-"""Log file -> telemetry, faults and manifest, one transaction a file.
+"""Log files -> telemetry, faults and manifest, each in one transaction.
 
-A file is the unit of work and of truth: it is committed whole, exactly once, or not at all. Files
-go through an `Executor` (a process pool by default), because decoding one does not need another.
+A file is the unit of work and of truth: it is committed whole, exactly once, or not at all
+(`pm.pipelines.log_transaction`). Files go through an `Executor` (a process pool by default), because
+decoding one does not need another.
 """
 
-import hashlib
-import json
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-import polars as pl
-
 from pm.asof import require_instant
 from pm.canbus.dbc import SignalDatabase, load_dbc
-from pm.canbus.decode import DECODER_VERSION, DecodedBatch, LogDecoder
-from pm.canbus.logfile import LogFile, open_log
-from pm.canbus.staging import MOST_ROWS
 from pm.errors import DataError
+from pm.pipelines.log_transaction import IngestJob, Keeping, StoredLog, store_log
 from pm.pipelines.quarantine import private_reason, set_aside
-from pm.pipelines.sifting import Sifter, without_vin
 from pm.policy import Policy
 from pm.progress import Track, silent
 from pm.settings import Settings
-from pm.store import archive, faults, frames, log_signals, logs, quarantine, telemetry, vehicles
+from pm.store import vehicles
 from pm.store.connection import Connection, connect
 from pm.store.secret import installation_secret
-from pm.tables import FAULT
 
-_MOST_WAITING: Final = 2
-"""Decoded batches that wait to be written."""
-_SAMPLED_ROWS: Final = 6144
-"""Rows of a message that are decoded at a time when sampling: few enough that writing begins early."""
-
-
-@dataclass(frozen=True)
-class IngestJob:
-    """One file to ingest: of which vehicle, known since when."""
-
-    path: Path
-    vehicle_id: int
-    known_at: datetime
-    start: datetime | None = None
-    """For a log without absolute times: the instant of its time zero."""
+__all__ = [
+    "IngestJob",
+    "IngestReport",
+    "Keeping",
+    "driver_secret",
+    "ingest_log",
+    "ingest_logs",
+    "jobs_for",
+    "keeping_of",
+]
 
 
 @dataclass(frozen=True)
@@ -65,16 +52,6 @@ class IngestReport:
     seconds: float = 0.0
     refused: str | None = None
     exit_code: int = 0
-
-
-@dataclass(frozen=True)
-class Keeping:
-    """What ingest keeps of a file besides what it says."""
-
-    archive: str | None = None
-    """Folder or fsspec address where the raw bytes are kept; None: nowhere."""
-    secret: bytes | None = None
-    """Keys the hashes of driver ids; None: they are dropped, whatever the policy says."""
 
 
 _KEEPS_NOTHING: Final = Keeping()
@@ -106,141 +83,14 @@ def ingest_log(
     """
     began = time.perf_counter()
     require_instant(job.known_at, "known_at")
-    file = _File(conn, job, database, policy, keeping)
-    log, sha256 = file.open(), file_sha256(job.path)
-    with ThreadPoolExecutor(1) as beside, conn.transaction():
-        logs.hold_vehicle(conn, job.vehicle_id)
-        log_file_id = file.claim(log, sha256)
-        if log_file_id is None:
-            return IngestReport(job.path, None, seconds=time.perf_counter() - began)
-        quarantine.release(conn, vehicle_id=job.vehicle_id, sha256=sha256)
-        # The archive is written beside the database, and is complete before the commit: a file that is
-        # stored can be decoded again. One that is only in the archive does no harm.
-        kept = beside.submit(archive.put, keeping.archive, job.path, sha256=sha256) if keeping.archive else None
-        try:
-            with conn.transaction():
-                report = file.store(log_file_id, log, expect_new=True)
-        except frames.KeyStoredError:
-            report = file.store(log_file_id, file.open(), expect_new=False)
-        if kept is not None:
-            kept.result()
+    stored = store_log(conn, job, database, policy, keeping)
+    report = IngestReport(job.path, None) if stored is None else _report(job, stored)
     return replace(report, seconds=time.perf_counter() - began)
 
 
-@dataclass(frozen=True)
-class _File:
-    """One file on its way into the database, inside the caller's transaction."""
-
-    conn: Connection
-    job: IngestJob
-    database: SignalDatabase
-    policy: Policy
-    keeping: Keeping
-
-    def open(self) -> LogFile:
-        return open_log(self.job.path, start=self.job.start)
-
-    def claim(self, log: LogFile, sha256: str) -> int | None:
-        return logs.claim(
-            self.conn,
-            sha256=sha256,
-            vehicle_id=self.job.vehicle_id,
-            file_name=without_vin(self.job.path.name),
-            format=log.format,
-            known_at=self.job.known_at,
-            dbc_sha256=self.database.sha256,
-            decoder_version=DECODER_VERSION,
-            size_bytes=self.job.path.stat().st_size,
-            starts_at=self.job.start,
-            sample_period_s=self.policy.telemetry.sample_period_s,
-        )
-
-    def store(self, log_file_id: int, log: LogFile, *, expect_new: bool) -> IngestReport:
-        """All rows of the claimed file, and what came of it.
-
-        Raises:
-            KeyStoredError: with `expect_new`, a row of another file has a key of this one: they overlap.
-        """
-        decoder, sifter = self._decoder(), self._sifter()
-        writer = _Writer(self.conn, sifter, self.job.vehicle_id, log_file_id, expect_new)
-        _write_behind(writer.write, decoder.batches(log))
-        report = decoder.report
-        rejected = {**report.rejected, **sifter.rejected, **self._note_vins(sifter.vins)}
-        log_signals.insert_log_signals(self.conn, sifter.log_signals(log_file_id))
-        logs.finish(
-            self.conn,
-            log_file_id,
-            first_at=report.first_at,
-            last_at=report.last_at,
-            n_frames=report.n_frames,
-            n_decoded=report.n_decoded,
-            rejected_json=json.dumps(rejected, sort_keys=True),
-        )
-        logs.mark_dirty(self.conn, self.job.vehicle_id, sifter.days)
-        counts = (report.n_frames, report.n_decoded, writer.n_rows, writer.n_faults)
-        return IngestReport(self.job.path, log_file_id, *counts, days=sifter.days)
-
-    def _decoder(self) -> LogDecoder:
-        telemetry_policy = self.policy.telemetry
-        return LogDecoder(
-            self.database,
-            sample_period_s=telemetry_policy.sample_period_s,
-            old_conversion_method=telemetry_policy.old_conversion_method,
-            staged_rows=_SAMPLED_ROWS if telemetry_policy.sample_period_s else MOST_ROWS,
-        )
-
-    def _sifter(self) -> Sifter:
-        not_before = logs.dropped_before(self.conn)
-        return Sifter(self.policy, known_at=self.job.known_at, not_before=not_before, secret=self.keeping.secret)
-
-    def _note_vins(self, vins: Iterable[str]) -> dict[str, int]:
-        """Keep the VIN where the vehicle has none yet; how many in the log are another's."""
-        vehicle_id, known_at = self.job.vehicle_id, self.job.known_at
-        mine = [vehicles.note_vin(self.conn, vehicle_id, vin, known_at=known_at) for vin in sorted(vins)]
-        return {"vin_of_another_vehicle": mine.count(False)} if False in mine else {}
-
-
-def _write_behind(write: Callable[[DecodedBatch], None], batches: Iterable[DecodedBatch]) -> None:
-    """Write each batch in order while the next ones are decoded; a few wait at most, so memory is bounded."""
-    with ThreadPoolExecutor(1) as writer:
-        waiting: deque[Future[None]] = deque()
-        for batch in batches:
-            waiting.append(writer.submit(write, batch))
-            if len(waiting) > _MOST_WAITING:
-                waiting.popleft().result()
-        for written in waiting:
-            written.result()
-
-
-@dataclass
-class _Writer:
-    """Writes the decoded batches of one file inside the caller's transaction, and counts."""
-
-    conn: Connection
-    sifter: Sifter
-    vehicle_id: int
-    log_file_id: int
-    expect_new: bool
-    n_rows: int = 0
-    n_faults: int = 0
-
-    def write(self, batch: DecodedBatch) -> None:
-        messages, codes = self.sifter.take(batch)
-        for message in messages:
-            self.n_rows += telemetry.insert_decoded(
-                self.conn,
-                message,
-                vehicle_id=self.vehicle_id,
-                log_file_id=self.log_file_id,
-                expect_new=self.expect_new,
-            )
-        if codes.height:
-            rows = codes.with_columns(
-                vehicle_id=pl.lit(self.vehicle_id, pl.Int32()), log_file_id=pl.lit(self.log_file_id, pl.Int64())
-            )
-            self.n_faults += faults.insert_faults(
-                self.conn, FAULT.check(rows, unique=False), expect_new=self.expect_new
-            )
+def _report(job: IngestJob, stored: StoredLog) -> IngestReport:
+    counts = (stored.decoding.n_frames, stored.decoding.n_decoded, stored.n_rows, stored.n_faults)
+    return IngestReport(job.path, stored.log_file_id, *counts, days=stored.days)
 
 
 def ingest_logs(
@@ -284,19 +134,6 @@ def jobs_for(conn: Connection, files: Iterable[tuple[Path, str, datetime]]) -> t
             ids[vehicle_ref] = vehicles.vehicle_id(conn, vehicle_ref)
         jobs.append(IngestJob(path, ids[vehicle_ref], known_at))
     return tuple(jobs)
-
-
-def file_sha256(path: Path) -> str:
-    """sha256 of the file's bytes, hex.
-
-    Raises:
-        DataError: the file cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as reason:
-        raise DataError(f"{path}: expected a readable file, but got: {reason.strerror}") from None
 
 
 _Group = tuple[str, tuple[IngestJob, ...], tuple[Path, ...], Policy, Keeping]

@@ -20,10 +20,10 @@ from pm.asof import require_instant
 from pm.canbus.dbc import SignalDatabase, load_dbc
 from pm.canbus.formats.sniff import LogFormat
 from pm.errors import DataError, StoreError
-from pm.pipelines.redecode_choice import logs_to_redecode
-from pm.pipelines.redecode_log import LogToRedecode, RedecodeTask, SpooledLog, redecode_log
-from pm.pipelines.redecode_replacement import Replacement, lost_sentence, plans_of, replace_rows
-from pm.pipelines.redecode_spool import spool_folder
+from pm.pipelines.redecoding.choice import logs_to_redecode
+from pm.pipelines.redecoding.log import LogToRedecode, RedecodeTask, SpooledLog, redecode_log
+from pm.pipelines.redecoding.replacement import Replacement, lost_sentence, plans_of, replace_rows
+from pm.pipelines.redecoding.spool import spool_folder
 from pm.policy import Policy
 from pm.progress import Track, silent
 from pm.store import archive, logs, redecoding, telemetry

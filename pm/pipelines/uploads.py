@@ -14,7 +14,7 @@ from typing import Final
 
 import polars as pl
 
-from pm.pipelines.tabular import read_rows
+from pm.pipelines.imports.tabular import read_rows
 from pm.schema import UTC_INSTANT, Column
 
 MANIFEST_NAME: Final = "uploads.csv"

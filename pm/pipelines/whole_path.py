@@ -16,8 +16,8 @@ from pm.labels.failures import FailureRules
 from pm.pipelines.backtest import BacktestReport, backtest_models
 from pm.pipelines.dailies import DailiesReport, refresh_dailies
 from pm.pipelines.features import build_features
-from pm.pipelines.import_vehicles import import_vehicles
-from pm.pipelines.import_work_orders import import_work_orders
+from pm.pipelines.imports.vehicles import import_vehicles
+from pm.pipelines.imports.work_orders import import_work_orders
 from pm.pipelines.ingest import IngestReport, Keeping, ingest_logs, jobs_for
 from pm.pipelines.labels import LabelsReport, classify_work_orders, update_labels
 from pm.pipelines.score import ScoreReport, score_fleet

@@ -5,6 +5,7 @@ What belongs here: naming vehicles. Everything else in the database knows only t
 
 import secrets
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -13,12 +14,24 @@ import psycopg
 
 from pm.asof import require_instant
 from pm.errors import DataError, StoreError
+from pm.schema import Column
 from pm.store import frames
-from pm.store.queries import run
+from pm.store.queries import refusals, run
 from pm.tables import VEHICLE
 
 _LARGEST_ID: Final = 2**31 - 1
 _TRIES: Final = 20
+_NAME: Final = ["fleet", "vehicle_ref"]
+_IDENTITY: Final = frames.Target("pm", "vehicle_identity", ("vehicle_id",))
+_GIVEN: Final = replace(
+    VEHICLE,
+    key=tuple(_NAME),
+    columns=(
+        *(column for column in VEHICLE.columns if column.name != "vehicle_id"),
+        Column("vin", pl.String(), "vehicle identification number", nullable=True),
+    ),
+)
+"""A vehicle as it is added."""
 
 
 def add_vehicle(
@@ -69,6 +82,63 @@ def _insert(conn: psycopg.Connection, given: Mapping[str, object]) -> int:
         if row is not None:
             return int(row[0])
     raise StoreError(f"vehicle {given['vehicle_ref']}: expected a free vehicle number, but got {_TRIES} that are taken")
+
+
+def add_vehicles(conn: psycopg.Connection, given: pl.DataFrame) -> pl.DataFrame:
+    """Many vehicles at once, each as `add_vehicle` does; one transaction.
+
+    Args:
+        given: VEHICLE without vehicle_id, and vin (String); fleet, vehicle_ref and known_at have no nulls.
+
+    Returns fleet, vehicle_ref, vehicle_id, and whether the vehicle is new or something of it is
+    (is_changed, Boolean), in the order given.
+
+    Raises:
+        DataError: the frame does not fit, or names a vehicle twice.
+        StoreError: the database could not do it.
+    """
+    checked = _GIVEN.check(given)
+    with refusals("table pm.vehicle"), frames.atomic(conn):
+        run(conn, "vehicle", "lock")
+        stored = fetch_vehicles(conn)
+        new = checked.join(stored, on=_NAME, how="anti")
+        ids = _free_ids(new.height, set(stored["vehicle_id"].to_list()))
+        made = new.with_columns(vehicle_id=pl.Series(ids, dtype=pl.Int32()))
+        frames.insert(conn, VEHICLE, made)
+        with frames.staged(conn, frames.target_of(VEHICLE), checked.drop("vin")):
+            changed = run(conn, "vehicle", "update_staged").fetchall()
+        every = pl.concat([stored.select(*_NAME, "vehicle_id"), made.select(*_NAME, "vehicle_id")])
+        named = checked.join(every, on=_NAME, how="left", maintain_order="left")
+        vins = named.filter(pl.col("vin").is_not_null()).select("vehicle_id", "vin", "known_at")
+        if vins.height:
+            with frames.staged(conn, _IDENTITY, vins):
+                changed += run(conn, "vehicle", "set_staged_vins").fetchall()
+    is_changed = pl.col("vehicle_id").is_in([*ids, *(row[0] for row in changed)])
+    return named.select(*_NAME, "vehicle_id", is_changed=is_changed)
+
+
+def _free_ids(count: int, taken: set[int]) -> list[int]:
+    found: dict[int, None] = {}
+    while len(found) < count:
+        drawn = 1 + secrets.randbelow(_LARGEST_ID)
+        if drawn not in taken:
+            found[drawn] = None
+    return list(found)
+
+
+def note_known_earlier(conn: psycopg.Connection, known: pl.DataFrame) -> int:
+    """Vehicles (vehicle_id Int32, known_at) that were known earlier than is stored; returns how many were changed.
+
+    Inside a transaction only.
+    """
+    with refusals("table pm.vehicle"), frames.staged(conn, frames.target_of(VEHICLE), known):
+        return run(conn, "vehicle", "note_staged_known_at").rowcount
+
+
+def ids_of_vins(conn: psycopg.Connection, vins: pl.Series) -> pl.DataFrame:
+    """vin (String) and vehicle_id (Int32) of those of `vins` that are one vehicle's."""
+    rows = run(conn, "vehicle", "ids_of_vins", vins=vins.to_list()).fetchall() if len(vins) else []
+    return pl.DataFrame(rows, schema={"vin": pl.String(), "vehicle_id": pl.Int32()}, orient="row")
 
 
 def note_vin(conn: psycopg.Connection, vehicle_id: int, vin: str, *, known_at: datetime) -> bool:

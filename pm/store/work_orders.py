@@ -38,6 +38,11 @@ def insert_versions(conn: psycopg.Connection, versions: pl.DataFrame) -> int:
         return frames.insert(conn, WORK_ORDER, new_versions(stored, given))
 
 
+def fetch_orders(conn: psycopg.Connection, orders: pl.Series) -> pl.DataFrame:
+    """Stored versions of the orders with these numbers, of whatever source system: WORK_ORDER."""
+    return frames.fetch(conn, WORK_ORDER, "of_orders", orders=orders.to_list())
+
+
 def new_versions(stored: pl.DataFrame, given: pl.DataFrame) -> pl.DataFrame:
     """The rows of `given` (WORK_ORDER) that say something else than the version known just before.
 

@@ -28,15 +28,59 @@ WHERE vehicle_identity.vin <> EXCLUDED.vin;
 WITH noted AS (
     INSERT INTO pm.vehicle_identity (vehicle_id, vin, known_at)
     VALUES (%(vehicle_id)s, %(vin)s, %(known_at)s)
-    ON CONFLICT (vehicle_id) DO NOTHING
+    ON CONFLICT (vehicle_id) DO UPDATE SET known_at = EXCLUDED.known_at
+    WHERE vehicle_identity.vin = EXCLUDED.vin AND vehicle_identity.known_at > EXCLUDED.known_at
     RETURNING vin
 )
 SELECT vin = %(vin)s FROM noted
 UNION ALL
-SELECT vin = %(vin)s FROM pm.vehicle_identity WHERE vehicle_id = %(vehicle_id)s;
+SELECT vin = %(vin)s FROM pm.vehicle_identity WHERE vehicle_id = %(vehicle_id)s
+LIMIT 1;
 
 -- name: by_ref
 SELECT vehicle_id, fleet
 FROM pm.vehicle
 WHERE vehicle_ref = %(vehicle_ref)s AND (%(fleet)s::text IS NULL OR fleet = %(fleet)s)
 ORDER BY fleet;
+
+-- name: lock
+-- Two imports would each draw numbers beside what they saw before the other.
+LOCK TABLE pm.vehicle IN SHARE ROW EXCLUSIVE MODE;
+
+-- name: update_staged
+-- As update, for many.
+UPDATE pm.vehicle AS vehicle
+SET model         = coalesce(given.model, vehicle.model),
+    model_year    = coalesce(given.model_year, vehicle.model_year),
+    duty          = coalesce(given.duty, vehicle.duty),
+    in_service_at = coalesce(given.in_service_at, vehicle.in_service_at),
+    left_at       = coalesce(given.left_at, vehicle.left_at),
+    known_at      = least(vehicle.known_at, given.known_at)
+FROM pg_temp.pm_stage AS given
+WHERE (vehicle.fleet, vehicle.vehicle_ref) = (given.fleet, given.vehicle_ref)
+  AND (coalesce(given.model, vehicle.model), coalesce(given.model_year, vehicle.model_year),
+       coalesce(given.duty, vehicle.duty), coalesce(given.in_service_at, vehicle.in_service_at),
+       coalesce(given.left_at, vehicle.left_at), least(vehicle.known_at, given.known_at))
+      IS DISTINCT FROM
+      (vehicle.model, vehicle.model_year, vehicle.duty, vehicle.in_service_at, vehicle.left_at, vehicle.known_at)
+RETURNING vehicle.vehicle_id;
+
+-- name: set_staged_vins
+INSERT INTO pm.vehicle_identity (vehicle_id, vin, known_at)
+SELECT vehicle_id, vin, known_at FROM pg_temp.pm_stage
+ON CONFLICT (vehicle_id) DO UPDATE SET vin = EXCLUDED.vin, known_at = EXCLUDED.known_at
+WHERE vehicle_identity.vin <> EXCLUDED.vin
+RETURNING vehicle_id;
+
+-- name: note_staged_known_at
+UPDATE pm.vehicle AS vehicle
+SET known_at = given.known_at
+FROM pg_temp.pm_stage AS given
+WHERE vehicle.vehicle_id = given.vehicle_id AND given.known_at < vehicle.known_at;
+
+-- name: ids_of_vins
+SELECT vin, min(vehicle_id)
+FROM pm.vehicle_identity
+WHERE vin = ANY(%(vins)s::text[])
+GROUP BY vin
+HAVING count(*) = 1;

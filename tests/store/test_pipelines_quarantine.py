@@ -111,7 +111,7 @@ def test_a_retry_ingests_with_the_name_the_time_zero_and_the_known_at_the_log_ca
 ) -> None:
     path, start = screen_log(tmp_path), KNOWN_AT - timedelta(days=1)
     with monkeypatch.context() as older:
-        older.setattr("pm.pipelines.ingest.open_log", _refuse)
+        older.setattr("pm.pipelines.log_transaction.open_log", _refuse)
         ingest(path, start)
     path.unlink()
     (report,) = retry(database_url, conn, keeping)

@@ -23,11 +23,11 @@ from redecoded_fleet import GOOD, KNOWN_AT, MIDNIGHT, VIN, logs_of, seconds, wro
 from pm.canbus.dbc import SignalDatabase, load_dbc
 from pm.errors import DataError, StoreError
 from pm.pipelines import redecode as redecoding
-from pm.pipelines import redecode_replacement
 from pm.pipelines.dailies import refresh_dailies
 from pm.pipelines.executor import open_executor
 from pm.pipelines.ingest import IngestJob, Keeping, ingest_log
 from pm.pipelines.redecode import RedecodeReport, RedecodeRequest, plan_redecode, redecode
+from pm.pipelines.redecoding import replacement as redecode_replacement
 from pm.policy import Policy
 from pm.store import archive, connection, logs, telemetry, vehicles
 from pm.store.checksums import content_checksum
@@ -219,7 +219,7 @@ def test_a_reader_sees_all_of_the_old_rows_and_then_all_of_the_new_ones(
     ("point", "number"),
     [
         ("pm.pipelines.redecode:redecode_log", 3),
-        ("pm.pipelines.redecode_replacement:_write", 3),
+        ("pm.pipelines.redecoding.replacement:_write", 3),
         ("pm.store.logs:mark_dirty", 1),
     ],
     ids=["phase_1", "phase_2", "end_of_phase_2"],

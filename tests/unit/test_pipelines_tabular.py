@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from pm.errors import DataError
-from pm.pipelines.tabular import read_rows
+from pm.pipelines.imports.tabular import read_rows
 from pm.schema import UTC_INSTANT, Column
 
 COLUMNS = (

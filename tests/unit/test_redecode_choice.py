@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
-from pm.pipelines.redecode_choice import logs_to_redecode
+from pm.pipelines.redecoding.choice import logs_to_redecode
 from pm.policy import Telemetry
 from pm.tables import LOG_FILE
 

@@ -16,7 +16,7 @@ from pm.canbus.dbc import load_dbc
 from pm.canbus.decode import LogDecoder
 from pm.canbus.logfile import open_log
 from pm.errors import StoreError
-from pm.pipelines.redecode_spool import SpoolWriter, read_spool, require_free, spool_folder
+from pm.pipelines.redecoding.spool import SpoolWriter, read_spool, require_free, spool_folder
 
 PROJECT = Path(__file__).resolve().parents[2]
 DATABASE = load_dbc(sorted((PROJECT / "dbc").glob("*.dbc")))
@@ -100,7 +100,7 @@ def test_the_folder_is_for_this_user_alone_and_gone_at_the_end(tmp_path: Path) -
 
 def test_what_a_killed_process_left_is_removed_and_what_a_living_one_holds_stays(tmp_path: Path) -> None:
     program = (
-        "import os, signal, sys\nfrom pathlib import Path\nfrom pm.pipelines.redecode_spool import spool_folder\n"
+        "import os, signal, sys\nfrom pathlib import Path\nfrom pm.pipelines.redecoding.spool import spool_folder\n"
         "with spool_folder(Path(sys.argv[1])) as folder:\n"
         "    (folder / 'file').write_bytes(b'x')\n    os.kill(os.getpid(), signal.SIGKILL)\n"
     )

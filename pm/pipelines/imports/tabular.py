@@ -9,17 +9,12 @@ import polars as pl
 
 from pm.errors import DataError
 from pm.schema import UTC_INSTANT, Column
+from pm.store.imports import RejectedRow
+
+__all__ = ["RejectedRow", "Rows", "read_rows"]
 
 SIZE_LIMIT_BYTES: Final = 256 * 1024 * 1024
 TEXT_LIMIT_CHARACTERS: Final = 4000
-
-
-@dataclass(frozen=True)
-class RejectedRow:
-    """A row that was not taken: its line in the file (the header is line 1) and why."""
-
-    line: int
-    reason: str
 
 
 @dataclass(frozen=True)

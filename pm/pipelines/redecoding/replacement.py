@@ -14,8 +14,8 @@ import polars as pl
 from pm.canbus.dbc import MessagePlan, SignalDatabase
 from pm.canbus.decode import DECODER_VERSION
 from pm.errors import DataError
-from pm.pipelines.redecode_log import SpooledLog, log_signals_file
-from pm.pipelines.redecode_spool import read_spool
+from pm.pipelines.redecoding.log import SpooledLog, log_signals_file
+from pm.pipelines.redecoding.spool import read_spool
 from pm.progress import Track
 from pm.store import faults, log_signals, logs, redecoding, telemetry, vehicles
 from pm.store.connection import Connection

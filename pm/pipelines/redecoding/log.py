@@ -11,7 +11,7 @@ from pm.canbus.dbc import SignalDatabase, load_dbc
 from pm.canbus.decode import LogDecoder
 from pm.canbus.logfile import open_log
 from pm.errors import ConfigError, DataError, StoreError
-from pm.pipelines.redecode_spool import SpoolWriter, require_free
+from pm.pipelines.redecoding.spool import SpoolWriter, require_free
 from pm.pipelines.sifting import Sifter
 from pm.policy import Policy
 from pm.store import archive

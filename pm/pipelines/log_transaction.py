@@ -1,0 +1,242 @@
+"""One log file in one transaction.
+
+What belongs here: the order in which a file's manifest row, telemetry, trouble codes, counts and dirty
+days are written, beside reading its bytes for the sha256 and for the archive. Many files, and files
+that are refused, are `pm.pipelines.ingest`.
+
+Three things go on at the same time: the main thread decodes, one thread writes to the database, and
+one reads the bytes as they are. Only the writing thread uses the connection until both have ended.
+"""
+
+import hashlib
+import json
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from pm.canbus.dbc import SignalDatabase
+from pm.canbus.decode import DECODER_VERSION, DecodedBatch, DecodeReport, LogDecoder
+from pm.canbus.logfile import LogFile, open_log
+from pm.canbus.staging import MOST_ROWS
+from pm.errors import DataError
+from pm.pipelines.sifting import Sifter, without_vin
+from pm.policy import Policy
+from pm.store import archive, faults, frames, log_signals, logs, quarantine, telemetry, vehicles
+from pm.store.connection import Connection
+from pm.tables import FAULT
+
+_MOST_WAITING: Final = 2
+"""Decoded batches that wait to be written."""
+_SAMPLED_ROWS: Final = 4096
+"""Rows of a message that are decoded at a time when sampling: few enough that writing begins early."""
+
+
+@dataclass(frozen=True)
+class IngestJob:
+    """One file to ingest: of which vehicle, known since when."""
+
+    path: Path
+    vehicle_id: int
+    known_at: datetime
+    start: datetime | None = None
+    """For a log without absolute times: the instant of its time zero."""
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """What ingest keeps of a file besides what it says."""
+
+    archive: str | None = None
+    """Folder or fsspec address where the raw bytes are kept; None: nowhere."""
+    secret: bytes | None = None
+    """Keys the hashes of driver ids; None: they are dropped, whatever the policy says."""
+
+
+@dataclass(frozen=True)
+class StoredLog:
+    """What was stored of a file."""
+
+    log_file_id: int
+    decoding: DecodeReport
+    n_rows: int
+    n_faults: int
+    days: tuple[date, ...]
+
+
+class _AlreadyStoredError(Exception):
+    """The vehicle has a file of these bytes."""
+
+
+def store_log(
+    conn: Connection, job: IngestJob, database: SignalDatabase, policy: Policy, keeping: Keeping
+) -> StoredLog | None:
+    """Store one log file, whole or not at all; None where the vehicle has one of these bytes.
+
+    Raises:
+        DataError: the log cannot be read to its end.
+        StoreError: the database or the archive could not do it.
+    """
+    with conn.transaction(), ThreadPoolExecutor(1) as beside:
+        logs.hold_vehicle(conn, job.vehicle_id)
+        sha256 = beside.submit(file_sha256, job.path)
+        return _LogTransaction(conn, job, database, policy, keeping, beside, sha256).store()
+
+
+@dataclass
+class _LogTransaction:
+    """A file on its way in, inside the caller's transaction."""
+
+    conn: Connection
+    job: IngestJob
+    database: SignalDatabase
+    policy: Policy
+    keeping: Keeping
+    beside: ThreadPoolExecutor
+    sha256: Future[str]
+    kept: Future[archive.Archived] | None = None
+
+    def store(self) -> StoredLog | None:
+        try:
+            try:
+                with self.conn.transaction():
+                    stored = self._store(expect_new=True)
+            except frames.KeyStoredError:  # it overlaps a file that is stored
+                stored = self._store(expect_new=False)
+        except _AlreadyStoredError:
+            return None
+        if self.kept is not None:
+            # Complete before the commit: a file that is stored can be decoded again. One that is only in
+            # the archive does no harm.
+            self.kept.result()
+        return stored
+
+    def _store(self, *, expect_new: bool) -> StoredLog:
+        log = open_log(self.job.path, start=self.job.start)
+        decoder, sifter = self._decoder(), self._sifter()
+        writer = _Writer(self.conn, sifter, self.job.vehicle_id, lambda: self._claim(log), expect_new)
+        _write_behind(writer.write, decoder.batches(log))
+        stored = StoredLog(writer.log_file_id, decoder.report, writer.n_rows, writer.n_faults, sifter.days)
+        self._finish(stored, sifter)
+        return stored
+
+    def _claim(self, log: LogFile) -> int:
+        sha256 = self.sha256.result()
+        log_file_id = logs.claim(
+            self.conn,
+            sha256=sha256,
+            vehicle_id=self.job.vehicle_id,
+            file_name=without_vin(self.job.path.name),
+            format=log.format,
+            known_at=self.job.known_at,
+            dbc_sha256=self.database.sha256,
+            decoder_version=DECODER_VERSION,
+            size_bytes=self.job.path.stat().st_size,
+            starts_at=self.job.start,
+            sample_period_s=self.policy.telemetry.sample_period_s,
+        )
+        if log_file_id is None:
+            raise _AlreadyStoredError
+        quarantine.release(self.conn, vehicle_id=self.job.vehicle_id, sha256=sha256)
+        if self.keeping.archive is not None and self.kept is None:
+            self.kept = self.beside.submit(archive.put, self.keeping.archive, self.job.path, sha256=sha256)
+        return log_file_id
+
+    def _finish(self, stored: StoredLog, sifter: Sifter) -> None:
+        report, log_file_id = stored.decoding, stored.log_file_id
+        rejected = {**report.rejected, **sifter.rejected, **self._note_vins(sifter.vins)}
+        log_signals.insert_log_signals(self.conn, sifter.log_signals(log_file_id))
+        logs.finish(
+            self.conn,
+            log_file_id,
+            first_at=report.first_at,
+            last_at=report.last_at,
+            n_frames=report.n_frames,
+            n_decoded=report.n_decoded,
+            rejected_json=json.dumps(rejected, sort_keys=True),
+        )
+        logs.mark_dirty(self.conn, self.job.vehicle_id, stored.days)
+
+    def _decoder(self) -> LogDecoder:
+        telemetry_policy = self.policy.telemetry
+        return LogDecoder(
+            self.database,
+            sample_period_s=telemetry_policy.sample_period_s,
+            old_conversion_method=telemetry_policy.old_conversion_method,
+            staged_rows=_SAMPLED_ROWS if telemetry_policy.sample_period_s else MOST_ROWS,
+        )
+
+    def _sifter(self) -> Sifter:
+        not_before = logs.dropped_before(self.conn)
+        return Sifter(self.policy, known_at=self.job.known_at, not_before=not_before, secret=self.keeping.secret)
+
+    def _note_vins(self, vins: Iterable[str]) -> dict[str, int]:
+        """Keep the VIN where the vehicle has none yet; how many in the log are another's."""
+        vehicle_id, known_at = self.job.vehicle_id, self.job.known_at
+        mine = [vehicles.note_vin(self.conn, vehicle_id, vin, known_at=known_at) for vin in sorted(vins)]
+        return {"vin_of_another_vehicle": mine.count(False)} if False in mine else {}
+
+
+def _write_behind(write: Callable[[DecodedBatch], None], batches: Iterable[DecodedBatch]) -> None:
+    """Write each batch in order while the next ones are decoded; a few wait at most, so memory is bounded."""
+    with ThreadPoolExecutor(1) as writer:
+        waiting: deque[Future[None]] = deque()
+        for batch in batches:
+            waiting.append(writer.submit(write, batch))
+            if len(waiting) > _MOST_WAITING:
+                waiting.popleft().result()
+        for written in waiting:
+            written.result()
+
+
+@dataclass
+class _Writer:
+    """Writes the decoded batches of one file inside the caller's transaction, and counts."""
+
+    conn: Connection
+    sifter: Sifter
+    vehicle_id: int
+    claim: Callable[[], int]
+    """Writes the manifest row, when the first batch comes: until then the sha256 is still being made."""
+    expect_new: bool
+    n_rows: int = 0
+    n_faults: int = 0
+    _log_file_id: list[int] = field(default_factory=list)
+
+    @property
+    def log_file_id(self) -> int:
+        if not self._log_file_id:
+            self._log_file_id.append(self.claim())
+        return self._log_file_id[0]
+
+    def write(self, batch: DecodedBatch) -> None:
+        log_file_id = self.log_file_id
+        messages, codes = self.sifter.take(batch)
+        for message in messages:
+            self.n_rows += telemetry.insert_decoded(
+                self.conn, message, vehicle_id=self.vehicle_id, log_file_id=log_file_id, expect_new=self.expect_new
+            )
+        if codes.height:
+            rows = codes.with_columns(
+                vehicle_id=pl.lit(self.vehicle_id, pl.Int32()), log_file_id=pl.lit(log_file_id, pl.Int64())
+            )
+            checked = FAULT.check(rows, unique=False)
+            self.n_faults += faults.insert_faults(self.conn, checked, expect_new=self.expect_new)
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of the file's bytes, hex.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as reason:
+        raise DataError(f"{path}: expected a readable file, but got: {reason.strerror}") from None
