@@ -4,7 +4,7 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint serve dagster bench-decode lock clean
+.PHONY: help setup demo test lint serve dagster bench-decode bench-ingest lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -32,6 +32,9 @@ dagster: setup ## the Dagster web UI
 
 bench-decode: setup ## decoding speed beside other libraries, about ten minutes; ARGS="--tenth --rounds 1" for a look
 	@$(BIN)/python -m benchmarks.decode $(ARGS)
+
+bench-ingest: setup ## files to committed rows beside other ways, about ten minutes; ARGS="--tenth --rounds 1" for a look
+	@$(BIN)/python -m benchmarks.ingest $(ARGS)
 
 lock: ## requirements.lock from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml -q --universal --generate-hashes --no-strip-extras --no-annotate --no-header \

@@ -16,7 +16,7 @@ from pm.pipelines.numbering import number_vehicles
 from pm.policy import Policy
 from pm.progress import Track, silent
 from pm.store import artifacts, feature_vectors, registry, work_orders
-from pm.store.connection import Connection
+from pm.store.connection import Connection, transaction
 from pm.tables import BACKTEST
 
 
@@ -72,7 +72,7 @@ def backtest_models(
         "report_sha256": report_sha256,
         "created_at": created_at,
     }
-    with conn.transaction():
+    with transaction(conn):
         registry.put_policy(conn, policy)
         registry.put_backtest(conn, BACKTEST.frame([row]))
     return BacktestReport(result.backtest_id, report_sha256, result.measures, len(result.folds))

@@ -12,7 +12,7 @@ from pm.asof import midnight
 from pm.features.daily import aggregate_faults, aggregate_signals
 from pm.progress import Track, silent
 from pm.store import dailies, faults, logs, telemetry
-from pm.store.connection import Connection, connect
+from pm.store.connection import Connection, connect, transaction
 from pm.tables import DAILY_SIGNAL
 
 SPAN_FRAMES: Final = 4_000_000
@@ -62,7 +62,7 @@ def _refresh_span(arguments: tuple[str, int, pl.DataFrame]) -> DailiesReport:
     url, vehicle_id, dirty = arguments
     wanted = pl.col("time").dt.date().is_in(dirty["day"].implode())
     start, end = _bounds(dirty)
-    with connect(url) as conn, conn.transaction():
+    with connect(url) as conn, transaction(conn):
         parts = [DAILY_SIGNAL.empty()]
         for message in telemetry.stored_messages(conn):
             found = telemetry.fetch_signals(conn, message, vehicle_id=vehicle_id, start=start, end=end)

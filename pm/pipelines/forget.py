@@ -7,7 +7,7 @@ from pm.pipelines.forget_inbox import forget_inbox, inbox_files
 from pm.progress import Track, silent
 from pm.settings import Settings
 from pm.store import archive, forget, logs
-from pm.store.connection import Connection
+from pm.store.connection import Connection, transaction
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def forget_vehicle(
         DataError: there is no such vehicle.
         StoreError: the database, the archive or the inbox could not do it.
     """
-    with conn.transaction():
+    with transaction(conn):
         if not dry_run:
             logs.hold_all(conn)
         names = forget.fetch_names(conn, vehicle_id)

@@ -9,7 +9,6 @@ one reads the bytes as they are. Only the writing thread uses the connection unt
 """
 
 import hashlib
-import json
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,10 +24,10 @@ from pm.canbus.decode import DECODER_VERSION, DecodedBatch, DecodeReport, LogDec
 from pm.canbus.logfile import LogFile, open_log
 from pm.canbus.staging import MOST_ROWS
 from pm.errors import DataError
-from pm.pipelines.sifting import Sifter, without_vin
+from pm.pipelines.sifting import Sifter, rejected_json, without_vin
 from pm.policy import Policy
 from pm.store import archive, faults, frames, log_signals, logs, quarantine, telemetry, vehicles
-from pm.store.connection import Connection
+from pm.store.connection import Connection, transaction
 from pm.tables import FAULT
 
 _MOST_WAITING: Final = 2
@@ -82,7 +81,7 @@ def store_log(
         DataError: the log cannot be read to its end.
         StoreError: the database or the archive could not do it.
     """
-    with conn.transaction(), ThreadPoolExecutor(1) as beside:
+    with transaction(conn), ThreadPoolExecutor(1) as beside:
         logs.hold_vehicle(conn, job.vehicle_id)
         sha256 = beside.submit(file_sha256, job.path)
         return _LogTransaction(conn, job, database, policy, keeping, beside, sha256).store()
@@ -104,7 +103,7 @@ class _LogTransaction:
     def store(self) -> StoredLog | None:
         try:
             try:
-                with self.conn.transaction():
+                with transaction(self.conn):
                     stored = self._store(expect_new=True)
             except frames.KeyStoredError:  # it overlaps a file that is stored
                 stored = self._store(expect_new=False)
@@ -149,7 +148,7 @@ class _LogTransaction:
 
     def _finish(self, stored: StoredLog, sifter: Sifter) -> None:
         report, log_file_id = stored.decoding, stored.log_file_id
-        rejected = {**report.rejected, **sifter.rejected, **self._note_vins(sifter.vins)}
+        n_others = vehicles.note_vins(self.conn, self.job.vehicle_id, sifter.vins, known_at=self.job.known_at)
         log_signals.insert_log_signals(self.conn, sifter.log_signals(log_file_id))
         logs.finish(
             self.conn,
@@ -158,7 +157,7 @@ class _LogTransaction:
             last_at=report.last_at,
             n_frames=report.n_frames,
             n_decoded=report.n_decoded,
-            rejected_json=json.dumps(rejected, sort_keys=True),
+            rejected_json=rejected_json({**report.rejected, **sifter.rejected}, n_vins_of_others=n_others),
         )
         logs.mark_dirty(self.conn, self.job.vehicle_id, stored.days)
 
@@ -174,12 +173,6 @@ class _LogTransaction:
     def _sifter(self) -> Sifter:
         not_before = logs.dropped_before(self.conn)
         return Sifter(self.policy, known_at=self.job.known_at, not_before=not_before, secret=self.keeping.secret)
-
-    def _note_vins(self, vins: Iterable[str]) -> dict[str, int]:
-        """Keep the VIN where the vehicle has none yet; how many in the log are another's."""
-        vehicle_id, known_at = self.job.vehicle_id, self.job.known_at
-        mine = [vehicles.note_vin(self.conn, vehicle_id, vin, known_at=known_at) for vin in sorted(vins)]
-        return {"vin_of_another_vehicle": mine.count(False)} if False in mine else {}
 
 
 def _write_behind(write: Callable[[DecodedBatch], None], batches: Iterable[DecodedBatch]) -> None:

@@ -13,7 +13,7 @@ from pm.canbus.decode import DECODER_VERSION
 from pm.errors import DataError
 from pm.pipelines.sifting import without_vin
 from pm.store import archive, logs, quarantine
-from pm.store.connection import Connection
+from pm.store.connection import Connection, transaction
 
 LARGEST_KEPT_BYTES: Final = 1 << 32
 """Largest refused file that is kept, 4 GiB: whatever lands in the inbox by mistake must not fill the archive."""
@@ -52,7 +52,7 @@ def set_aside(
     said = private_reason(reason, path)
     try:
         sha256, size_bytes = _look_at(path, largest_bytes)
-        with conn.transaction():
+        with transaction(conn):
             logs.hold_vehicle(conn, vehicle_id)
             is_kept = quarantine.set_aside(
                 conn,

@@ -6,7 +6,7 @@ import polars as pl
 
 from pm.progress import Track, silent
 from pm.store import archive, logs, quarantine
-from pm.store.connection import Connection, connect
+from pm.store.connection import Connection, connect, transaction
 from pm.tables import QUARANTINE
 
 
@@ -38,7 +38,7 @@ def drop_quarantined(
 
 
 def _drop(conn: Connection, vehicle_id: int, sha256: str, file_name: str, *, archive_address: str) -> DropReport | None:
-    with conn.transaction():
+    with transaction(conn):
         # Nobody may find the bytes in the archive now and count on them.
         logs.hold_all(conn)
         if not quarantine.release(conn, vehicle_id=vehicle_id, sha256=sha256):

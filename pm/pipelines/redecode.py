@@ -27,7 +27,7 @@ from pm.pipelines.redecoding.spool import spool_folder
 from pm.policy import Policy
 from pm.progress import Track, silent
 from pm.store import archive, logs, redecoding, telemetry
-from pm.store.connection import Connection, connect
+from pm.store.connection import Connection, connect, transaction
 
 LEAST_FREE_BYTES: Final = 1 << 29
 """The spool leaves at least so much of the disk free, 512 MiB."""
@@ -240,7 +240,7 @@ class _Run:
         with connect(self.url) as conn:
             # Before: who changes a table waits for everybody who writes to it, and would wait for itself.
             telemetry.ensure_tables(conn, replace(self.database, messages=tuple(plans.values())))
-            with conn.transaction():
+            with transaction(conn):
                 logs.hold_all(conn)
                 files, not_before = self._wanted(conn)
                 ready = self._ready(files, not_before)

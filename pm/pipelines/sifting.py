@@ -6,9 +6,10 @@ count, and the counts a file leaves of each signal. Ingest and redecoding sift a
 
 import hashlib
 import hmac
+import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
@@ -43,6 +44,7 @@ _DAY_US: Final = 86_400_000_000
 BEFORE_FLOOR: Final = "time_before_floor"
 BEFORE_RETENTION: Final = "time_before_retention"
 AFTER_KNOWN: Final = "time_after_known"
+VIN_OF_ANOTHER: Final = "vin_of_another_vehicle"
 
 Instants = NDArray[np.int64]
 
@@ -50,6 +52,12 @@ Instants = NDArray[np.int64]
 def without_vin(name: str) -> str:
     """A file's name with `VIN` in place of what looks like one: loggers like to name files so."""
     return _VIN_LIKE.sub("VIN", name)
+
+
+def rejected_json(rejected: Mapping[str, int], *, n_vins_of_others: int) -> str:
+    """What the manifest says of all that a log holds and that is not stored: counts by reason."""
+    vins = {VIN_OF_ANOTHER: n_vins_of_others} if n_vins_of_others else {}
+    return json.dumps({**rejected, **vins}, sort_keys=True)
 
 
 def private_id(text: str, secret: bytes) -> str:

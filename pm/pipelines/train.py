@@ -23,7 +23,7 @@ from pm.pipelines.numbering import Numbering, number_vehicles
 from pm.policy import Policy
 from pm.progress import Track, silent
 from pm.store import artifacts, feature_vectors, registry, work_orders
-from pm.store.connection import Connection
+from pm.store.connection import Connection, transaction
 from pm.tables import MODEL_VERSION
 
 
@@ -168,7 +168,7 @@ def _register(task: _Task, bundle: Bundle, stage: str, reason: str, measures: Ma
         "bundle_sha256": artifacts.put(task.artifact_folder, bundle.to_bytes()),
         "created_at": task.created_at,
     }
-    with task.conn.transaction():
+    with transaction(task.conn):
         registry.put_policy(task.conn, task.policy)
         registry.put_model(task.conn, MODEL_VERSION.frame([row]))
         here = registry.stage_of(task.conn, bundle.model_id)

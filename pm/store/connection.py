@@ -4,6 +4,8 @@ What belongs here: how the rest of the store reaches its database. Which server 
 `pm.store.server`; what its tables are, `pm.store.migrate`.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from psycopg import Connection
@@ -12,6 +14,7 @@ from pm.errors import StoreError
 from pm.settings import Settings
 from pm.store import server, server_session
 from pm.store.migrate import applied_migrations, migrate
+from pm.store.queries import refusals
 from pm.store.server_session import connect
 from pm.store.server_software import Say
 from pm.store.views import refresh_views
@@ -25,7 +28,19 @@ __all__ = [
     "inspect_database",
     "migrate_database",
     "open_database",
+    "transaction",
 ]
+
+
+@contextmanager
+def transaction(conn: Connection) -> Iterator[None]:
+    """All of the block or nothing. Inside another transaction it is a savepoint.
+
+    Raises:
+        StoreError: the database went away, or could not begin or commit.
+    """
+    with refusals("transaction"), conn.transaction():
+        yield
 
 
 def database_url(settings: Settings, *, say: Say = server.quiet) -> str:

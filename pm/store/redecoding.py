@@ -15,8 +15,7 @@ import psycopg
 from psycopg import sql
 
 from pm.asof import require_instant
-from pm.errors import DataError
-from pm.store import frames
+from pm.store import frames, logs
 from pm.store.queries import named, refusals, run
 from pm.tables import LOG_FILE
 
@@ -90,23 +89,25 @@ def finish(
     Raises:
         DataError: there is no such file, or a value does not fit its column.
     """
-    done = run(
+    logs.finish(
         conn,
-        "redecoding",
-        "finish",
-        log_file_id=log_file_id,
+        log_file_id,
         first_at=first_at,
         last_at=last_at,
         n_frames=n_frames,
         n_decoded=n_decoded,
         rejected_json=rejected_json,
+    )
+    run(
+        conn,
+        "redecoding",
+        "note",
+        log_file_id=log_file_id,
         dbc_sha256=list(dbc_sha256),
         decoder_version=decoder_version,
         sample_period_s=sample_period_s,
         redecoded_at=require_instant(redecoded_at, "redecoded_at"),
     )
-    if done.rowcount != 1:
-        raise DataError(f"log file {log_file_id}: expected a stored file, but got no such file")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ What belongs here: naming vehicles. Everything else in the database knows only t
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -142,14 +142,25 @@ def ids_of_vins(conn: psycopg.Connection, vins: pl.Series) -> pl.DataFrame:
 
 
 def note_vin(conn: psycopg.Connection, vehicle_id: int, vin: str, *, known_at: datetime) -> bool:
-    """Keep the VIN a log carries where the vehicle has none yet; whether it now is the vehicle's.
+    """Keep a VIN that came with the vehicle's data; whether it now is the vehicle's.
 
-    A stored VIN is never written over by a log: a control unit swapped from another truck brings
-    that truck's VIN along.
+    One that somebody stated is never written over: a control unit swapped from another truck brings
+    that truck's VIN along. Of others that known first stays, whatever the order they come in.
     """
     require_instant(known_at, "known_at")
     row = run(conn, "vehicle", "note_vin", vehicle_id=vehicle_id, vin=vin, known_at=known_at).fetchone()
     return row is not None and bool(row[0])
+
+
+def note_vins(conn: psycopg.Connection, vehicle_id: int, vins: Collection[str], *, known_at: datetime) -> int:
+    """Keep the VIN of a log, see `note_vin`; how many of those it carries are another vehicle's.
+
+    Those other than the stated one; where none is stated, all but one. So it does not depend on other logs.
+    """
+    for vin in sorted(vins):
+        note_vin(conn, vehicle_id, vin, known_at=known_at)
+    row = run(conn, "vehicle", "stated_vin", vehicle_id=vehicle_id).fetchone()
+    return max(len(vins) - 1, 0) if row is None else len(set(vins) - {row[0]})
 
 
 def vehicle_id(conn: psycopg.Connection, vehicle_ref: str, fleet: str | None = None) -> int:

@@ -19,4 +19,7 @@ ALTER TABLE pm.log_file ADD UNIQUE (vehicle_id, sha256, part);
 ALTER TABLE pm.log_file DROP CONSTRAINT log_file_vehicle_id_sha256_key;
 
 CREATE INDEX log_file_span ON pm.log_file (vehicle_id, first_at);
+-- A VIN that somebody stated stands; of those that logs carry, that of the log known first.
+ALTER TABLE pm.vehicle_identity ADD COLUMN is_stated boolean NOT NULL DEFAULT true;
+COMMENT ON COLUMN pm.vehicle_identity.is_stated IS 'a person or an import gave it; else a log carried it';
 CREATE INDEX vehicle_identity_vin ON pm.vehicle_identity (vin);

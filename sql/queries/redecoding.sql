@@ -31,10 +31,9 @@ SELECT (time AT TIME ZONE 'UTC')::date, count(*) FROM gone GROUP BY 1;
 -- name: delete_log_signals
 DELETE FROM pm.log_signal WHERE log_file_id = ANY(%(log_file_ids)s::bigint[]);
 
--- name: finish
+-- name: note
 -- known_at stays: what the file says was known when it came.
 UPDATE pm.log_file
-SET first_at = %(first_at)s, last_at = %(last_at)s, n_frames = %(n_frames)s, n_decoded = %(n_decoded)s,
-    rejected_json = %(rejected_json)s::jsonb, dbc_sha256 = %(dbc_sha256)s::text[],
-    decoder_version = %(decoder_version)s, sample_period_s = %(sample_period_s)s, redecoded_at = %(redecoded_at)s
+SET dbc_sha256 = %(dbc_sha256)s::text[], decoder_version = %(decoder_version)s,
+    sample_period_s = %(sample_period_s)s, redecoded_at = %(redecoded_at)s
 WHERE log_file_id = %(log_file_id)s;

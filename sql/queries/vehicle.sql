@@ -21,21 +21,31 @@ RETURNING vehicle_id;
 -- name: set_vin
 INSERT INTO pm.vehicle_identity (vehicle_id, vin, known_at)
 VALUES (%(vehicle_id)s, %(vin)s, %(known_at)s)
-ON CONFLICT (vehicle_id) DO UPDATE SET vin = EXCLUDED.vin, known_at = EXCLUDED.known_at
-WHERE vehicle_identity.vin <> EXCLUDED.vin;
+ON CONFLICT (vehicle_id) DO UPDATE
+SET vin = EXCLUDED.vin, is_stated = true,
+    known_at = CASE WHEN vehicle_identity.vin = EXCLUDED.vin THEN least(vehicle_identity.known_at, EXCLUDED.known_at)
+               ELSE EXCLUDED.known_at END;
 
 -- name: note_vin
+-- What somebody stated stands; of VINs that logs carry, that known first, then the lower.
 WITH noted AS (
-    INSERT INTO pm.vehicle_identity (vehicle_id, vin, known_at)
-    VALUES (%(vehicle_id)s, %(vin)s, %(known_at)s)
-    ON CONFLICT (vehicle_id) DO UPDATE SET known_at = EXCLUDED.known_at
-    WHERE vehicle_identity.vin = EXCLUDED.vin AND vehicle_identity.known_at > EXCLUDED.known_at
+    INSERT INTO pm.vehicle_identity (vehicle_id, vin, known_at, is_stated)
+    VALUES (%(vehicle_id)s, %(vin)s, %(known_at)s, false)
+    ON CONFLICT (vehicle_id) DO UPDATE SET vin = EXCLUDED.vin, known_at = EXCLUDED.known_at
+    WHERE CASE
+        WHEN vehicle_identity.vin = EXCLUDED.vin THEN vehicle_identity.known_at > EXCLUDED.known_at
+        WHEN vehicle_identity.is_stated THEN false
+        ELSE (vehicle_identity.known_at, vehicle_identity.vin COLLATE "C") > (EXCLUDED.known_at, EXCLUDED.vin COLLATE "C")
+    END
     RETURNING vin
 )
 SELECT vin = %(vin)s FROM noted
 UNION ALL
 SELECT vin = %(vin)s FROM pm.vehicle_identity WHERE vehicle_id = %(vehicle_id)s
 LIMIT 1;
+
+-- name: stated_vin
+SELECT vin FROM pm.vehicle_identity WHERE vehicle_id = %(vehicle_id)s AND is_stated;
 
 -- name: by_ref
 SELECT vehicle_id, fleet
@@ -68,8 +78,11 @@ RETURNING vehicle.vehicle_id;
 -- name: set_staged_vins
 INSERT INTO pm.vehicle_identity (vehicle_id, vin, known_at)
 SELECT vehicle_id, vin, known_at FROM pg_temp.pm_stage
-ON CONFLICT (vehicle_id) DO UPDATE SET vin = EXCLUDED.vin, known_at = EXCLUDED.known_at
-WHERE vehicle_identity.vin <> EXCLUDED.vin
+ON CONFLICT (vehicle_id) DO UPDATE
+SET vin = EXCLUDED.vin, is_stated = true,
+    known_at = CASE WHEN vehicle_identity.vin = EXCLUDED.vin THEN least(vehicle_identity.known_at, EXCLUDED.known_at)
+               ELSE EXCLUDED.known_at END
+WHERE vehicle_identity.vin <> EXCLUDED.vin OR NOT vehicle_identity.is_stated
 RETURNING vehicle_id;
 
 -- name: note_staged_known_at

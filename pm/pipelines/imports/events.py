@@ -17,7 +17,7 @@ from pm.policy import Policy
 from pm.progress import Track, silent
 from pm.schema import Table
 from pm.store import imports, logs
-from pm.store.connection import Connection
+from pm.store.connection import Connection, transaction
 from pm.tables import EVENT, FAULT
 
 
@@ -40,7 +40,7 @@ def import_events(
     """
     tally, file = Tally(), identify(path, mapping)
     table = open_rows(path, file, mapping)
-    with conn.transaction(), Spool() as spool:
+    with transaction(conn), Spool() as spool:
         logs.hold_all(conn)
         before = imports.find(conn, file)
         if before is not None and before.n_rejected == 0:

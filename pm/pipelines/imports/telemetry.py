@@ -19,7 +19,7 @@ from pm.pipelines.imports.vehicle_refs import VehicleFinder
 from pm.policy import Policy
 from pm.progress import Track, silent
 from pm.store import imports, logs, telemetry
-from pm.store.connection import Connection
+from pm.store.connection import Connection, transaction
 
 _BUS: Final = {"channel": pl.String(), "source_address": pl.Int16(), "destination_address": pl.Int16()}
 _SINGLE_BITS: Final = 24
@@ -49,7 +49,7 @@ def import_telemetry(
     """
     tally, file = Tally(), identify(path, mapping)
     table = open_rows(path, file, mapping)
-    with conn.transaction(), Spool() as spool:
+    with transaction(conn), Spool() as spool:
         logs.hold_all(conn)
         before = imports.find(conn, file)
         if before is not None and before.n_rejected == 0:

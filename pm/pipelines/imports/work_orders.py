@@ -14,7 +14,7 @@ from pm.pipelines.imports.reading import ImportReport, Tally, identify, notes_on
 from pm.pipelines.imports.vehicle_refs import VehicleFinder
 from pm.progress import Track, silent
 from pm.store import imports, logs, work_orders
-from pm.store.connection import Connection
+from pm.store.connection import Connection, transaction
 from pm.store.imports import RejectedRow
 from pm.tables import WORK_ORDER
 
@@ -60,7 +60,7 @@ def import_mapped_work_orders(
     """
     tally, file = Tally(), identify(path, mapping)
     table = open_rows(path, file, mapping)
-    with conn.transaction():
+    with transaction(conn):
         logs.hold_all(conn)
         before = imports.find(conn, file)
         if before is not None and before.n_rejected == 0:

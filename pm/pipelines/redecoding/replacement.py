@@ -3,7 +3,6 @@
 What belongs here: what happens between taking the old rows out and having the new ones in.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from pm.canbus.decode import DECODER_VERSION
 from pm.errors import DataError
 from pm.pipelines.redecoding.log import SpooledLog, log_signals_file
 from pm.pipelines.redecoding.spool import read_spool
+from pm.pipelines.sifting import rejected_json
 from pm.progress import Track
 from pm.store import faults, log_signals, logs, redecoding, telemetry, vehicles
 from pm.store.connection import Connection
@@ -103,26 +103,21 @@ def _write(conn: Connection, spooled: SpooledLog, plans: Mapping[str, MessagePla
 def _finish(
     conn: Connection, spooled: SpooledLog, dbc_sha256: Sequence[str], sample_period_s: float, redecoded_at: datetime
 ) -> None:
+    log = spooled.log
+    n_others = vehicles.note_vins(conn, log.vehicle_id, spooled.vins, known_at=log.known_at)
     redecoding.finish(
         conn,
-        spooled.log.log_file_id,
+        log.log_file_id,
         first_at=spooled.first_at,
         last_at=spooled.last_at,
         n_frames=spooled.n_frames,
         n_decoded=spooled.n_decoded,
-        rejected_json=json.dumps({**spooled.rejected, **_note_vins(conn, spooled)}, sort_keys=True),
+        rejected_json=rejected_json(spooled.rejected, n_vins_of_others=n_others),
         dbc_sha256=dbc_sha256,
         decoder_version=DECODER_VERSION,
         sample_period_s=sample_period_s,
         redecoded_at=redecoded_at,
     )
-
-
-def _note_vins(conn: Connection, spooled: SpooledLog) -> dict[str, int]:
-    """As ingest does: keep the VIN where the vehicle has none; how many in the log are another's."""
-    log = spooled.log
-    mine = [vehicles.note_vin(conn, log.vehicle_id, vin, known_at=log.known_at) for vin in sorted(spooled.vins)]
-    return {"vin_of_another_vehicle": mine.count(False)} if False in mine else {}
 
 
 def _mark_dirty(conn: Connection, days: Iterable[tuple[int, date]]) -> None:

@@ -15,7 +15,7 @@ from pm.pipelines.rfms.client import RfmsClient, server_text
 from pm.pipelines.rfms.response import STATUSES, VEHICLES
 from pm.pipelines.rfms.store import RfmsImport, RfmsReport, Tally, store_response
 from pm.store import polls
-from pm.store.connection import Connection
+from pm.store.connection import Connection, transaction
 
 CONTENTS: Final = ("ACCUMULATED", "SNAPSHOT", "UPTIME")
 LARGEST_SKEW: Final = timedelta(days=1)
@@ -65,7 +65,7 @@ def poll_rfms(
         store_response(conn, response, content, using, tally, file_name=STATUSES, in_hand_at=in_hand_at)
         say(f"page {number}: {tally.n_records} records so far, {tally.n_new} new")
     if reached is not None and not poll.latest_only:
-        with conn.transaction():
+        with transaction(conn):
             polls.move(conn, source, next_start=reached, polled_at=now())
         cursor = reached
     return tally.report(using.fleet, next_start=cursor)

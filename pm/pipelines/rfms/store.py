@@ -25,7 +25,7 @@ from pm.pipelines.sifting import private_id
 from pm.policy import Policy
 from pm.schema import UTC_INSTANT
 from pm.store import logs, polls, telemetry
-from pm.store.connection import Connection
+from pm.store.connection import Connection, transaction
 from pm.store.imports import KEPT_REJECTED, ImportedFile, RejectedRow
 
 FORMAT: Final = "rfms"
@@ -145,7 +145,7 @@ def store_response(
         StoreError: the database could not do it.
     """
     tally.n_responses += 1
-    with conn.transaction():
+    with transaction(conn):
         logs.hold_all(conn)
         if response.kind == VEHICLES:
             found, rejected = read_vehicles(response.records)
