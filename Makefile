@@ -33,7 +33,7 @@ dagster: setup ## the Dagster web UI
 bench-decode: setup ## decoding speed beside other libraries, about ten minutes; ARGS="--tenth --rounds 1" for a look
 	@$(BIN)/python -m benchmarks.decode $(ARGS)
 
-bench-ingest: setup ## files to committed rows beside other ways, about ten minutes; ARGS="--tenth --rounds 1" for a look
+bench-ingest: setup ## committed rows, reading back and bytes a value beside the plain ways, half an hour; ARGS="--tenth --rounds 1" for a look
 	@$(BIN)/python -m benchmarks.ingest $(ARGS)
 
 lock: ## requirements.lock from pyproject.toml (needs uv)

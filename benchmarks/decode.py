@@ -51,7 +51,7 @@ def main() -> int:
         print(f"{arguments.markdown}: not written, since {len(failed)} rows failed", file=sys.stderr)
     elif arguments.markdown is not None:
         text = "\n\n".join([table.markdown(floors), table.markdown(cells), *notes])
-        table.put_into(arguments.markdown, text)
+        table.put_into(arguments.markdown, text, name="bench-decode")
     if arguments.json is not None:
         content = {"machine": about, "first_run": first} | table.as_json(measured, judged)
         arguments.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -24,6 +24,8 @@ class Counts:
     """Time by the job's own clock, where this process cannot take it."""
     peak_bytes: int | None = None
     """Peak memory, where it is not that of this process."""
+    rows: int | None = None
+    """Rows written to a database or read from it; None where there is none."""
 
 
 class Job(Protocol):

@@ -3,7 +3,7 @@
 What belongs here: the lists. Measuring is `run.py`, showing is `table.py`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -37,6 +37,8 @@ class Measured:
     """The highest of all rounds."""
     problem: str | None = None
     """Why there is no measurement."""
+    rows: int | None = None
+    """Of a database."""
 
     @property
     def best_s(self) -> float:
@@ -112,42 +114,45 @@ class Verdict:
         return "ok" if self.figure >= self.floor.floor else "below"
 
 
-def _times(ours: str, theirs: str) -> Callable[[Mapping[str, Measured]], float]:
+def times(ours: str, theirs: str) -> Callable[[Mapping[str, Measured]], float]:
+    """Frames a second of one row over those of another."""
     return lambda rows: rows[ours].frames_per_s / rows[theirs].frames_per_s
 
 
-def _peak_mb(*keys: str) -> Callable[[Mapping[str, Measured]], float]:
+def peak_mb(*keys: str) -> Callable[[Mapping[str, Measured]], float]:
+    """The highest peak memory of these rows, in MB."""
     return lambda rows: max(rows[key].peak_bytes or 0 for key in keys) / MEGABYTE
 
 
-def _growth(longer: str, shorter: str) -> Callable[[Mapping[str, Measured]], float]:
-    return lambda rows: _peak_mb(longer)(rows) / _peak_mb(shorter)(rows)
+def growth(longer: str, shorter: str) -> Callable[[Mapping[str, Measured]], float]:
+    """Peak memory of one row over that of another."""
+    return lambda rows: peak_mb(longer)(rows) / peak_mb(shorter)(rows)
 
 
 FLOORS: Final = (
-    Floor("candump to columns / python-can + cantools", _times("columns", "cantools"), 60, 150),
-    Floor("candump to columns / asammdf (MF4)", _times("columns", "asammdf"), 5, 12),
-    Floor("candump to columns / asammdf (MF4) into arrays", _times("columns", "asammdf_arrays"), None),
-    Floor("candump to columns / can_decoder", _times("columns", "can_decoder"), None),
-    Floor("candump to columns / plain C loop", _times("columns", "plain_c"), None, 1),
-    Floor("all columns kept / python-can + cantools", _times("kept", "cantools"), None),
-    Floor("all columns kept / asammdf (MF4) into arrays", _times("kept", "asammdf_arrays"), None),
-    Floor("candump to Parquet / asammdf (MF4) to memory", _times("parquet", "asammdf"), 3),
-    Floor("BLF to columns / python-can's reader", _times("blf", "blfreader"), 10),
-    Floor("MF4 to columns / asammdf", _times("mf4", "asammdf"), 1),
-    Floor("two processes / one", _times("pool2", "pool1"), 1.8),
-    Floor("highest peak memory, all but MF4 and kept", _peak_mb(*STREAMING_KEYS), 350, is_limit=True, unit=" MB"),
-    Floor("peak of columns, file 4 times as long / 1", _growth("columns4", "columns"), 1.1, is_limit=True),
-    Floor("peak of Parquet, file 4 times as long / 1", _growth("parquet4", "parquet"), 1.1, is_limit=True),
+    Floor("candump to columns / python-can + cantools", times("columns", "cantools"), 60, 150),
+    Floor("candump to columns / asammdf (MF4)", times("columns", "asammdf"), 5, 12),
+    Floor("candump to columns / asammdf (MF4) into arrays", times("columns", "asammdf_arrays"), None),
+    Floor("candump to columns / can_decoder", times("columns", "can_decoder"), None),
+    Floor("candump to columns / plain C loop", times("columns", "plain_c"), None, 1),
+    Floor("all columns kept / python-can + cantools", times("kept", "cantools"), None),
+    Floor("all columns kept / asammdf (MF4) into arrays", times("kept", "asammdf_arrays"), None),
+    Floor("candump to Parquet / asammdf (MF4) to memory", times("parquet", "asammdf"), 3),
+    Floor("BLF to columns / python-can's reader", times("blf", "blfreader"), 10),
+    Floor("MF4 to columns / asammdf", times("mf4", "asammdf"), 1),
+    Floor("two processes / one", times("pool2", "pool1"), 1.8),
+    Floor("highest peak memory, all but MF4 and kept", peak_mb(*STREAMING_KEYS), 350, is_limit=True, unit=" MB"),
+    Floor("peak of columns, file 4 times as long / 1", growth("columns4", "columns"), 1.1, is_limit=True),
+    Floor("peak of Parquet, file 4 times as long / 1", growth("parquet4", "parquet"), 1.1, is_limit=True),
 )
 
 
-def verdicts(measured: list[Measured]) -> list[Verdict]:
+def verdicts(measured: Sequence[Measured], floors: Sequence[Floor] = FLOORS) -> list[Verdict]:
     """Every floor held against every log."""
     found = []
     for log in dict.fromkeys(one.log for one in measured):
         rows = {one.row.key: one for one in measured if one.log == log and one.problem is None}
-        for floor in FLOORS:
+        for floor in floors:
             try:
                 figure = floor.figure(rows)
             except KeyError:

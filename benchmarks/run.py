@@ -48,6 +48,7 @@ class Outcome:
     missing: str | None = None
     """What to install, where that is why there is no measurement."""
     failed: str | None = None
+    rows: int | None = None
 
 
 def measure(task: Task, folder: Path) -> Outcome:
@@ -96,6 +97,7 @@ def _do(task: Task) -> Outcome:
         counts.frames,
         counts.values,
         peak_bytes if counts.peak_bytes is None else counts.peak_bytes or None,
+        rows=counts.rows,
     )
 
 

@@ -14,8 +14,6 @@ from typing import Any, Final
 
 from benchmarks.rows import MEGABYTE, Measured, Verdict
 
-BEGIN_MARK: Final = "<!-- bench-decode: begin -->"
-END_MARK: Final = "<!-- bench-decode: end -->"
 PACKAGES: Final = ("numba", "numpy", "polars", "pyarrow", "cantools", "python-can", "asammdf", "can-decoder")
 
 Cells = list[tuple[str, ...]]
@@ -100,17 +98,18 @@ def markdown(cells: Cells) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in padded)
 
 
-def put_into(path: Path, text: str) -> None:
-    """Replace what stands between the two marks in `path`.
+def put_into(path: Path, text: str, *, name: str) -> None:
+    """Replace what stands between the two marks of benchmark `name` in `path`.
 
     Raises:
         ValueError: the file has not both marks.
     """
-    before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN_MARK)
-    _, end, after = rest.partition(END_MARK)
+    begin_mark, end_mark = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, begin, rest = path.read_text(encoding="utf-8").partition(begin_mark)
+    _, end, after = rest.partition(end_mark)
     if not begin or not end:
-        raise ValueError(f"{path}: expected the marks {BEGIN_MARK} and {END_MARK}, but got no such place")
-    path.write_text(f"{before}{BEGIN_MARK}\n{text.strip()}\n{END_MARK}{after}", encoding="utf-8")
+        raise ValueError(f"{path}: expected the marks {begin_mark} and {end_mark}, but got no such place")
+    path.write_text(f"{before}{begin_mark}\n{text.strip()}\n{end_mark}{after}", encoding="utf-8")
 
 
 def as_json(measured: Sequence[Measured], verdicts: Sequence[Verdict]) -> dict[str, Any]:
@@ -132,4 +131,6 @@ def _row_json(one: Measured) -> dict[str, Any]:
         return content | {"problem": one.problem}
     content |= {"seconds": one.seconds, "frames": one.frames, "frames_per_s": one.frames_per_s}
     content |= {"values": one.values, "peak_bytes": one.peak_bytes}
+    if one.rows is not None:
+        content |= {"rows": one.rows, "rows_per_s": one.rows / one.best_s}
     return content | {"values_per_s": None if one.values is None else one.values / one.best_s}

@@ -8,18 +8,19 @@ from datetime import datetime
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import psycopg
 from psycopg import sql
 
-from pm.asof import known, require_instant
+from pm.asof import require_instant
 from pm.canbus.columns import DecodedMessage
 from pm.canbus.dbc import MessagePlan
 from pm.canbus.extract import Numbers
 from pm.errors import DataError
 from pm.schema import UTC_INSTANT
 from pm.store import copy_decoded, frames
-from pm.store.logs import fetch_log_files
+from pm.store.queries import run
 from pm.store.side_session import days_of, make_chunks
 from pm.store.telemetry_tables import (
     TelemetryTable,
@@ -47,7 +48,7 @@ _ROW_TYPES: Final[dict[str, pl.DataType]] = {
     "destination_address": pl.Int16(),
 }
 _IDS: Final[dict[str, pl.DataType]] = {"vehicle_id": pl.Int32(), "log_file_id": pl.Int64()}
-_ORDER: Final = ("vehicle_id", "source_address", "destination_address", "channel", "time")
+_READ_AS: Final[dict[pl.DataType, pl.DataType]] = {pl.Float32(): pl.Float64()}
 _DAY_US: Final = 86_400_000_000
 _PLACEHOLDER: Final = {"vehicle_id": 0, "source_address": 0, "destination_address": 0, "channel": "", "log_file_id": 0}
 _READ_TYPES: Final[dict[str, pl.DataType]] = {"log_file_id": pl.Int64(), **_ROW_TYPES}
@@ -191,21 +192,37 @@ def fetch_signals(
         raise DataError(f"message {message}: expected a stored message, but got none of that name")
     params = {"vehicle_id": vehicle_id, "start": require_instant(start, "start"), "end": require_instant(end, "end")}
     rows = frames.copy_query(conn, _reading(table), params, {**_READ_TYPES, **table.dtypes}, what=f"message {message}")
-    # After the rows, so that every row's file is there; joined here, so that known_at is not sent with each row.
-    files = fetch_log_files(conn, vehicle_id=vehicle_id).select("log_file_id", "known_at")
-    if log_file_known is not None:
-        files = known(files, log_file_known)
-    return (
-        rows.join(files, on="log_file_id")
-        .select(
-            pl.lit(vehicle_id, pl.Int32()).alias("vehicle_id"),
-            "log_file_id",
-            "known_at",
-            *_ROW_TYPES,
-            *(_read_form(table, signal) for signal in table.dtypes),
-        )
-        .sort(_ORDER)
-    )
+    # After the rows, so that every row's file is there, and so that known_at is not sent with each row.
+    known_at = _known_at(conn, rows["log_file_id"])
+    seen = known_at.is_not_null() if log_file_known is None else known_at <= require_instant(log_file_known, "known")
+    order = _order(rows, seen)
+    # A column at a time: a whole frame would go through polars' threads, which costs more than the work.
+    head = [pl.Series("vehicle_id", [vehicle_id], pl.Int32()).new_from_index(0, len(order))]
+    head += [
+        rows["log_file_id"].gather(order),
+        known_at.gather(order),
+        *(rows[name].gather(order) for name in _ROW_TYPES),
+    ]
+    signals = (rows[signal].gather(order) for signal in table.dtypes)
+    return pl.DataFrame([*head, *(values.cast(_READ_AS.get(values.dtype, values.dtype)) for values in signals)])
+
+
+def _known_at(conn: psycopg.Connection, log_file_ids: pl.Series) -> pl.Series:
+    """When the file of each row became known; null where there is no such file."""
+    ids, place = np.unique(log_file_ids.to_numpy(), return_inverse=True)
+    found = dict(run(conn, "log_file", "known_at_of", log_file_ids=ids.tolist()).fetchall())
+    instants = pl.Series("known_at", [found.get(number) for number in ids.tolist()], dtype=UTC_INSTANT)
+    return instants.gather(place)
+
+
+def _order(rows: pl.DataFrame, seen: pl.Series) -> npt.NDArray[np.intp]:
+    """Places of the rows that are seen, by source, destination, channel and time."""
+    names, channel = np.unique(rows["channel"].to_numpy(), return_inverse=True)
+    keys = [rows["time"].to_physical().to_numpy()]
+    keys += [channel] if len(names) > 1 else []
+    keys += [rows["destination_address"].to_numpy(), rows["source_address"].to_numpy()]
+    order = np.lexsort(keys)
+    return order if seen.all() else order[seen.to_numpy()[order]]
 
 
 def _reading(table: TelemetryTable) -> sql.Composed:
@@ -213,7 +230,3 @@ def _reading(table: TelemetryTable) -> sql.Composed:
     return sql.SQL(
         "SELECT {} FROM {} WHERE vehicle_id = %(vehicle_id)s AND time >= %(start)s AND time < %(end)s"
     ).format(sql.SQL(", ").join(map(sql.Identifier, names)), table.target.identifier)
-
-
-def _read_form(table: TelemetryTable, signal: str) -> pl.Expr:
-    return pl.col(signal) if table.dtypes[signal] == pl.String() else pl.col(signal).cast(pl.Float64())

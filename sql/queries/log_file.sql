@@ -37,3 +37,6 @@ WHERE (%(vehicle_id)s::integer IS NULL OR vehicle_id = %(vehicle_id)s)
   AND (%(known_from)s::timestamptz IS NULL OR known_at >= %(known_from)s)
   AND (%(known_to)s::timestamptz IS NULL OR known_at < %(known_to)s)
 ORDER BY log_file_id;
+
+-- name: known_at_of
+SELECT log_file_id, known_at FROM pm.log_file WHERE log_file_id = ANY(%(log_file_ids)s::bigint[]);
