@@ -25,6 +25,7 @@ class Telemetry:
     floor: date = date(2000, 1, 1)
     old_conversion_method: int = 3
     future_tolerance_s: float = 300.0
+    fault_period_s: float = 10.0
 
 
 @dataclass(frozen=True)

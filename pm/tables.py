@@ -217,7 +217,7 @@ SIGNAL: Final = Table(
 
 FAULT: Final = Table(
     "fault",
-    "Diagnostic trouble codes as the truck sent them (J1939-73 DM1 and DM2).",
+    "Diagnostic trouble codes as the truck sent them (J1939-73 DM1 and DM2), repeats thinned out.",
     ("vehicle_id", "time", "channel", "source_address", "dm", "spn", "fmi"),
     (
         _VEHICLE_ID,
@@ -332,7 +332,7 @@ DAILY_FAULT: Final = Table(
         _SOURCE_ADDRESS,
         _SPN,
         _FMI,
-        Column("n_reports", I64, "messages that carried it"),
+        Column("n_reports", I64, "reports that were kept"),
         Column("first_at", UTC_INSTANT, "first report"),
         Column("last_at", UTC_INSTANT, "last report"),
         Column("maximum_occurrence_count", I16, "greatest occurrence count", nullable=True),

@@ -118,12 +118,15 @@ class LogDecoder:
         sample_period_s: float = 0.0,
         old_conversion_method: int = DEFAULT_OLD_CONVERSION,
         staged_rows: int = MOST_ROWS,
+        waiting_rows: int | None = None,
         keeps_codes: bool = False,
     ) -> None:
         """`sample_period_s` > 0 keeps the last frame of each message, channel, source, destination and period.
 
         `old_conversion_method` is how trouble codes with the conversion bit set are read
-        (`pm.canbus.faults`); `staged_rows` bounds the rows of a message that are decoded at a time.
+        (`pm.canbus.faults`); `staged_rows` bounds the rows of a message that are decoded at a time. When
+        `waiting_rows` wait in all, what is ready of every message is handed over: whoever writes need not
+        wait for the end of a log of which a sample takes few rows.
         With `keeps_codes` numbers of up to eight bits stay codes until a frame is asked for
         (`pm.canbus.extract.Codes`), which is what a Parquet file takes.
         """
@@ -131,6 +134,7 @@ class LogDecoder:
         self._recipes = _Recipes(database, keeps_codes)
         self._period_us = round(sample_period_s * 1e6)
         self._old_conversion_method, self._staged_rows = old_conversion_method, staged_rows
+        self._waiting_rows = waiting_rows
         self._pass: _Pass | None = None
 
     def batches(self, log: LogFile) -> Iterator[DecodedBatch]:
@@ -149,6 +153,8 @@ class LogDecoder:
         self._pass = _Pass(self._database, self._matcher, self._recipes, room, log, self._old_conversion_method)
         for block in log.blocks():
             yield from self._pass.take(block)
+            if self._waiting_rows is not None and self._pass.n_waiting >= self._waiting_rows:
+                yield from self._pass.hand_over()
         yield from self._pass.finish()
 
     @property
@@ -211,6 +217,16 @@ class _Pass:
                     yield DecodedBatch(part, _NO_FAULTS, _NO_MESSAGES)
                 forget_series(self._room.staging)
 
+    @property
+    def n_waiting(self) -> int:
+        """Rows that wait."""
+        return int(self._room.staging.n_waiting.sum())
+
+    def hand_over(self) -> Iterator[DecodedBatch]:
+        """What is ready of every message."""
+        for part in self._everything(at_end=False):
+            yield DecodedBatch(part, _NO_FAULTS, _NO_MESSAGES)
+
     def finish(self) -> Iterator[DecodedBatch]:
         """Hand over all that waits."""
         finish_transport(self._room.transport)
@@ -240,11 +256,11 @@ class _Pass:
             last_at=_instant(int(tally[LAST_US])) if n_frames else None,
         )
 
-    def _everything(self) -> Iterator[tuple[DecodedMessage, ...]]:
-        """All rows that wait, some `BATCH_VALUES` values at a time."""
+    def _everything(self, *, at_end: bool = True) -> Iterator[tuple[DecodedMessage, ...]]:
+        """All rows that wait, or that are ready, some `BATCH_VALUES` values at a time."""
         part: list[DecodedMessage] = []
         for message in np.flatnonzero(self._room.staging.n_waiting).tolist():
-            part.append(self._decode(message, at_end=True))
+            part.append(self._decode(message, at_end=at_end))
             if sum(decoded.n_values for decoded in part) >= BATCH_VALUES:
                 yield tuple(part)
                 part = []

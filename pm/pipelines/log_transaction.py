@@ -22,18 +22,16 @@ import polars as pl
 from pm.canbus.dbc import SignalDatabase
 from pm.canbus.decode import DECODER_VERSION, DecodedBatch, DecodeReport, LogDecoder
 from pm.canbus.logfile import LogFile, open_log
-from pm.canbus.staging import MOST_ROWS
 from pm.errors import DataError
 from pm.pipelines.sifting import Sifter, rejected_json, without_vin
 from pm.policy import Policy
 from pm.store import archive, faults, frames, log_signals, logs, quarantine, telemetry, vehicles
 from pm.store.connection import Connection, transaction
-from pm.tables import FAULT
 
 _MOST_WAITING: Final = 2
 """Decoded batches that wait to be written."""
-_SAMPLED_ROWS: Final = 4096
-"""Rows of a message that are decoded at a time when sampling: few enough that writing begins early."""
+_WAITING_ROWS: Final = 40_000
+"""Rows that wait before they are decoded when sampling: few enough that writing begins early."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +165,7 @@ class _LogTransaction:
             self.database,
             sample_period_s=telemetry_policy.sample_period_s,
             old_conversion_method=telemetry_policy.old_conversion_method,
-            staged_rows=_SAMPLED_ROWS if telemetry_policy.sample_period_s else MOST_ROWS,
+            waiting_rows=_WAITING_ROWS if telemetry_policy.sample_period_s else None,
         )
 
     def _sifter(self) -> Sifter:
@@ -218,8 +216,7 @@ class _Writer:
             rows = codes.with_columns(
                 vehicle_id=pl.lit(self.vehicle_id, pl.Int32()), log_file_id=pl.lit(log_file_id, pl.Int64())
             )
-            checked = FAULT.check(rows, unique=False)
-            self.n_faults += faults.insert_faults(self.conn, checked, expect_new=self.expect_new)
+            self.n_faults += faults.insert_faults(self.conn, rows, expect_new=self.expect_new)
 
 
 def file_sha256(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""What of a decoded log may be stored: possible times, and nothing that tells of a person.
+"""What of a decoded log is stored: possible times, no trouble code over and over, nothing that tells of a person.
 
 What belongs here: rows and columns that are taken out between decoding and the store, each with a
 count, and the counts a file leaves of each signal. Ingest and redecoding sift alike.
@@ -23,6 +23,7 @@ from pm.canbus.columns import DecodedMessage, valid_rows
 from pm.canbus.dbc import MessagePlan, SignalPlan
 from pm.canbus.decode import DecodedBatch
 from pm.canbus.extract import Column
+from pm.canbus.fault_repeats import FaultRepeats
 from pm.policy import Policy
 from pm.tables import LOG_SIGNAL
 
@@ -108,6 +109,8 @@ class Sifter:
         self._first_us = max(floor, kept_from) if kept_from is not None else floor
         self._floor_us = floor
         self._last_us = _us(known_at + timedelta(seconds=policy.telemetry.future_tolerance_s))
+        # Whoever keeps every frame keeps every report.
+        self._repeats = FaultRepeats(policy.telemetry.fault_period_s if policy.telemetry.sample_period_s else 0.0)
         self._plans: dict[int, tuple[MessagePlan, MessagePlan]] = {}
         self._seen: dict[tuple[str, str], _Seen] = {}
         self._days: set[int] = set()
@@ -207,7 +210,9 @@ class Sifter:
         times = faults["time"].dt.epoch("us").to_numpy()
         possible = self._are_possible(times)
         self._days.update(np.unique(times[possible] // _DAY_US).tolist())
-        return faults if possible.all() else faults.filter(pl.Series(possible))
+        kept = faults if possible.all() else faults.filter(pl.Series(possible))
+        news = self._repeats.news(kept)
+        return kept if news.all() else kept.filter(pl.Series(news))
 
 
 def _public_plan(plan: MessagePlan, *, positions: bool, drivers: bool) -> MessagePlan:

@@ -15,6 +15,7 @@ from pm.canbus.columns import DecodedMessage
 from pm.canbus.extract import Numbers
 from pm.canbus.jit import kernel
 from pm.store.copy_binary import HEADER, MICROSECONDS_TO_2000, TRAILER
+from pm.store.copy_kernels import put, put_sized
 
 KEY_COLUMNS: Final = ("vehicle_id", "source_address", "destination_address", "channel", "time", "log_file_id")
 """Columns before the signals, in the order of the bytes."""
@@ -98,21 +99,6 @@ def _add_sizes(sizes: I64, bits: Any, valid: U8) -> None:
 
 
 @kernel
-def _put(out: U8, at: int, value: np.uint64, width: int) -> int:
-    """Write the lowest `width` bytes of `value`, the highest first; returns where they end."""
-    shift = 8 * (width - 1)
-    for byte in range(width):
-        out[at + byte] = np.uint8((value >> np.uint64(shift - 8 * byte)) & np.uint64(0xFF))
-    return at + width
-
-
-@kernel
-def _put_sized(out: U8, at: int, value: Any, width: int) -> int:
-    """Write a length and a whole number of that many bytes."""
-    return _put(out, _put(out, at, np.uint64(width), 4), np.uint64(value), width)
-
-
-@kernel
 def _put_fixed(
     out: U8,
     at: I64,
@@ -126,18 +112,18 @@ def _put_fixed(
 ) -> None:
     n_columns, vehicle_id, log_file_id, to_2000 = fixed[0], fixed[1], fixed[2], fixed[3]
     for i in range(len(at)):
-        place = _put(out, at[i], np.uint64(n_columns), 2)
-        place = _put_sized(out, place, vehicle_id, 4)
-        place = _put_sized(out, place, np.int64(source[i]), 2)
-        place = _put_sized(out, place, np.int64(destination[i]), 2)
+        place = put(out, at[i], np.uint64(n_columns), 2)
+        place = put_sized(out, place, vehicle_id, 4)
+        place = put_sized(out, place, np.int64(source[i]), 2)
+        place = put_sized(out, place, np.int64(destination[i]), 2)
         number = np.int64(channel[i])
         start = ends[number - 1] if number else 0
-        place = _put(out, place, np.uint64(ends[number] - start), 4)
+        place = put(out, place, np.uint64(ends[number] - start), 4)
         for letter in range(start, ends[number]):
             out[place] = names[letter]
             place += 1
-        place = _put_sized(out, place, time_us[i] - to_2000, 8)
-        at[i] = _put_sized(out, place, log_file_id, 8)
+        place = put_sized(out, place, time_us[i] - to_2000, 8)
+        at[i] = put_sized(out, place, log_file_id, 8)
 
 
 @kernel
@@ -145,7 +131,7 @@ def _put_cells(out: U8, at: I64, bits: Any, valid: U8) -> None:
     """Write one column's lengths and values at `at`, which moves on."""
     for i in range(len(at)):
         if _is_value(bits, valid, i):
-            place = _put(out, at[i], np.uint64(bits.itemsize), 4)
-            at[i] = _put(out, place, np.uint64(bits[i]), bits.itemsize)
+            place = put(out, at[i], np.uint64(bits.itemsize), 4)
+            at[i] = put(out, place, np.uint64(bits[i]), bits.itemsize)
         else:
-            at[i] = _put(out, at[i], np.uint64(0xFFFFFFFF), 4)
+            at[i] = put(out, at[i], np.uint64(0xFFFFFFFF), 4)

@@ -6,6 +6,7 @@ What belongs here: writing and reading DTC rows. Their daily counts are in `pm.s
 from datetime import datetime
 from typing import Final
 
+import numpy as np
 import polars as pl
 import psycopg
 
@@ -41,7 +42,22 @@ def insert_faults(conn: psycopg.Connection, faults: pl.DataFrame, *, expect_new:
     """
     target, checked = frames.target_of(FAULT), FAULT.check(faults, unique=False)
     make_chunks(conn, target.identifier, days_of(checked["time"]), _PLACEHOLDER)
-    return frames.write_first_known(conn, target, frames.rows_of(target, checked), expect_new=expect_new)
+    rows = frames.plain_rows(target, _first_of_each(checked))
+    return frames.write_first_known(conn, target, rows, expect_new=expect_new)
+
+
+def _first_of_each(faults: pl.DataFrame) -> pl.DataFrame:
+    """The first row of each key, in the order given."""
+    address = faults["vehicle_id"].to_numpy().astype(np.int64) << 8 | faults["source_address"].to_numpy() & 0xFF
+    code = faults["spn"].to_numpy().astype(np.int64) << 8 | faults["fmi"].to_numpy() << 2 | faults["dm"].to_numpy()
+    columns = [code, address, faults["time"].to_physical().to_numpy()]
+    if faults["channel"].n_unique() > 1:
+        columns.insert(0, np.unique(faults["channel"].to_numpy(), return_inverse=True)[1])
+    order = np.lexsort(columns)
+    differs = np.any([np.diff(column[order]) != 0 for column in columns], axis=0)
+    if differs.all():
+        return faults
+    return faults[np.sort(order[np.concatenate([[True], differs])])]
 
 
 def fetch_faults(

@@ -154,7 +154,7 @@ def copy_in(conn: psycopg.Connection, target: Target, frame: pl.DataFrame) -> in
     if frame.height == 0:
         return 0
     with refusals(f"table {target}"):
-        _copy_rows(conn, target.identifier, _plain_rows(target, frame))
+        _copy_rows(conn, target.identifier, plain_rows(target, frame))
     return frame.height
 
 
@@ -170,10 +170,11 @@ class Rows:
 
 def rows_of(target: Target, frame: pl.DataFrame) -> Rows:
     """The rows of `frame`; of those with one key, the first."""
-    return _plain_rows(target, frame.unique(list(target.key), keep="first", maintain_order=True))
+    return plain_rows(target, frame.unique(list(target.key), keep="first", maintain_order=True))
 
 
-def _plain_rows(target: Target, frame: pl.DataFrame) -> Rows:
+def plain_rows(target: Target, frame: pl.DataFrame) -> Rows:
+    """The rows of `frame`, no two of which have one key."""
     return Rows(tuple(frame.columns), frame.height, lambda: copy_binary.encode(frame, json=target.json))
 
 
@@ -245,7 +246,7 @@ def write_over(conn: psycopg.Connection, target: Target, frame: pl.DataFrame) ->
     only_key = set(frame.columns) <= set(target.key)
     update = sql.SQL("NOTHING") if only_key else sql.SQL("UPDATE SET {}").format(_assignments(target, frame.columns))
     with refusals(f"table {target}"), atomic(conn):
-        return _from_stage(conn, target, _plain_rows(target, frame), update)
+        return _from_stage(conn, target, plain_rows(target, frame), update)
 
 
 def _from_stage(conn: psycopg.Connection, target: Target, rows: Rows, on_conflict: sql.Composable) -> int:
@@ -264,7 +265,7 @@ def staged(conn: psycopg.Connection, target: Target, frame: pl.DataFrame) -> Ite
     Inside a transaction only; one at a time on a connection.
     """
     with _stage(conn, target, frame.columns):
-        _copy_rows(conn, _STAGE, _plain_rows(target, frame))
+        _copy_rows(conn, _STAGE, plain_rows(target, frame))
         yield _STAGE
 
 

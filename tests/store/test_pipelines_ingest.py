@@ -13,7 +13,7 @@ from pm.errors import DataError, StoreError
 from pm.pipelines.dailies import refresh_dailies
 from pm.pipelines.executor import open_executor
 from pm.pipelines.ingest import IngestJob, Keeping, ingest_log, ingest_logs
-from pm.policy import Policy
+from pm.policy import Policy, Telemetry
 from pm.store import archive, dailies, log_signals, logs, telemetry, vehicles
 from pm.store.upkeep import refuse_older
 
@@ -201,7 +201,7 @@ def test_previously_active_codes_are_stored_and_do_not_count_as_faults_of_the_da
     conn, database_url, vehicle_id, tmp_path
 ):
     two_codes = broadcast(NOON + 2, 65227, bytes.fromhex("00FF" + "64000303" + "6E000002"))
-    one_code = f"({NOON + 3}.000000) can0 18FECB00#00FF64000303FFFF\n"
+    one_code = f"({NOON + 13}.000000) can0 18FECB00#00FF64000303FFFF\n"
     path = written(tmp_path, "a.log", coolant(NOON, 88), red_lamp(NOON + 1), *two_codes, one_code)
     assert ingest_log(conn, IngestJob(path, vehicle_id, KNOWN_AT), load_dbc(DBC), Policy()).n_faults == 4
     found = conn.execute("SELECT dm, spn, fmi, flash_mil FROM pm.fault ORDER BY time, dm, spn").fetchall()
@@ -322,3 +322,12 @@ def test_without_the_archive_nothing_is_committed(conn, vehicle_id, committed, t
     with pytest.raises(StoreError, match="archive"):
         ingest_log(conn, IngestJob(path, vehicle_id, KNOWN_AT), load_dbc(DBC), Policy(), keeping=nowhere)
     assert checksum(conn) == before
+
+
+@pytest.mark.parametrize(("sample_period_s", "n_faults"), [(1.0, 2), (0.0, 12)])
+def test_a_trouble_code_that_stays_is_kept_once_in_a_while_when_sampling(
+    conn, vehicle_id, tmp_path, sample_period_s, n_faults
+):
+    path = written(tmp_path, "a.log", coolant(NOON, 88), *(red_lamp(NOON + second) for second in range(12)))
+    policy = Policy(telemetry=Telemetry(sample_period_s=sample_period_s))
+    assert ingest_log(conn, IngestJob(path, vehicle_id, KNOWN_AT), load_dbc(DBC), policy).n_faults == n_faults
