@@ -16,7 +16,7 @@ demo: setup ## a simulated fleet from CAN logs to a ranked fleet, then served; A
 	@$(BIN)/pm demo $(ARGS)
 
 test: lint ## the checks and every test, on PostgreSQL and TimescaleDB; prints what was skipped and why
-	$(BIN)/python -m pytest -ra $(ARGS)
+	$(BIN)/python -m pytest -ra -n 2 --dist loadfile $(ARGS)
 
 lint: setup ## style, types and the order of the rooms
 	$(BIN)/ruff check .
