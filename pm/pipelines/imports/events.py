@@ -1,23 +1,21 @@
 """`pm import events`: events or trouble codes of a file by its mapping, one transaction a file."""
 
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
-from pm.pipelines.imports.clocks import read_clocks
+from pm.pipelines.imports.decoded import Clocks, store_decoded_rows
 from pm.pipelines.imports.mapping import FileMapping
 from pm.pipelines.imports.mapping_cells import RowValues
-from pm.pipelines.imports.reading import ImportReport, Tally, identify, notes_on, open_rows, read_rows
-from pm.pipelines.imports.rows import DecodedRows, import_decoded
-from pm.pipelines.imports.spool import Spool
-from pm.pipelines.imports.times import time_limits
+from pm.pipelines.imports.reading import ImportReport, Tally
+from pm.pipelines.imports.rows import DecodedRows
 from pm.pipelines.imports.vehicle_refs import VehicleFinder
 from pm.policy import Policy
 from pm.progress import Track, silent
 from pm.schema import Table
-from pm.store import imports, logs
-from pm.store.connection import Connection, transaction
+from pm.store.connection import Connection
 from pm.tables import EVENT, FAULT
 
 
@@ -38,41 +36,21 @@ def import_events(
         DataError: the file cannot be read, or lacks a column.
         StoreError: the database could not do it.
     """
-    tally, file = Tally(), identify(path, mapping)
-    table = open_rows(path, file, mapping)
-    with transaction(conn), Spool() as spool:
-        logs.hold_all(conn)
-        before = imports.find(conn, file)
-        if before is not None and before.n_rejected == 0:
-            tally.n_rows = before.n_rows
-            return tally.report(path, mapping.kind, n_stored=0, n_repeated=before.n_rows, was_there=True)
-        finder, limits = VehicleFinder(conn, mapping.vehicle), time_limits(conn, policy, imported_at=imported_at)
-        for rows in read_rows(path, table, mapping, tally, track):
-            time, known_at = read_clocks(rows, mapping, limits)
-            spool.add(_decode(rows, mapping, finder, time, known_at))
-            tally.refuse(rows.refused())
-        finder.finish()
-        stored = import_decoded(
-            conn,
-            file,
-            spool,
-            imported_at=imported_at,
-            n_rows=tally.n_rows,
-            n_rejected=tally.n_rejected,
-            rejected=tally.kept,
-            track=track,
-            n_batches=len(spool),
-        )
-        notes = notes_on(conn, file, tally, finder.n_added)
-    repeated = stored.n_offered - stored.n_stored
-    return tally.report(
-        path, mapping.kind, n_stored=stored.n_stored, n_repeated=repeated, was_there=before is not None, notes=notes
+    return store_decoded_rows(
+        conn,
+        path,
+        mapping,
+        decoder=lambda _: partial(_decode, mapping=mapping),
+        policy=policy,
+        imported_at=imported_at,
+        track=track,
     )
 
 
 def _decode(
-    rows: RowValues, mapping: FileMapping, finder: VehicleFinder, time: pl.Series, known_at: pl.Series
+    rows: RowValues, clocks: Clocks, finder: VehicleFinder, _tally: Tally, *, mapping: FileMapping
 ) -> DecodedRows:
+    time, known_at = clocks
     table = FAULT if mapping.is_fault else EVENT
     values = {name: rows.value(cell) for name, cell in mapping.cells.items()}
     values |= {"vehicle_id": finder.find(rows, known_at), "time": time}

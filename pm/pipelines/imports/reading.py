@@ -201,3 +201,9 @@ def notes_on(conn: Connection, file: ImportedFile, tally: Tally, n_added: int) -
         else:
             found.append(f"{count} values were not used: {reason.replace('_', ' ')}")
     return found
+
+
+def report_stored(path: Path, mapping: FileMapping, before: imports.ImportRecord, tally: Tally) -> ImportReport:
+    """Of a file that was imported before with no row refused: there is nothing to do."""
+    tally.n_rows = before.n_rows
+    return tally.report(path, mapping.kind, n_stored=0, n_repeated=before.n_rows, was_there=True)

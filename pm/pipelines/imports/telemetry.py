@@ -1,25 +1,24 @@
 """`pm import telemetry`: already-decoded signals of a file by its mapping, one transaction a file."""
 
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
 from pm.canbus.dbc import SignalDatabase
-from pm.pipelines.imports.clocks import read_clocks
+from pm.pipelines.imports.decoded import Clocks, Decode, store_decoded_rows
 from pm.pipelines.imports.mapping import FileMapping
 from pm.pipelines.imports.mapping_cells import RowValues
 from pm.pipelines.imports.plans import PlannedMessage, plan_messages
-from pm.pipelines.imports.reading import ROUNDED, ImportReport, Tally, identify, notes_on, open_rows, read_rows
-from pm.pipelines.imports.rows import DecodedRows, import_decoded
-from pm.pipelines.imports.spool import Spool
-from pm.pipelines.imports.times import time_limits
+from pm.pipelines.imports.reading import ROUNDED, ImportReport, Tally
+from pm.pipelines.imports.rows import DecodedRows
 from pm.pipelines.imports.vehicle_refs import VehicleFinder
 from pm.policy import Policy
 from pm.progress import Track, silent
-from pm.store import imports, logs, telemetry
-from pm.store.connection import Connection, transaction
+from pm.store import telemetry
+from pm.store.connection import Connection
 
 _BUS: Final = {"channel": pl.String(), "source_address": pl.Int16(), "destination_address": pl.Int16()}
 _SINGLE_BITS: Final = 24
@@ -47,47 +46,22 @@ def import_telemetry(
         ConfigError: the mapping asks for what cannot be, see `plan_messages`.
         StoreError: the database could not do it.
     """
-    tally, file = Tally(), identify(path, mapping)
-    table = open_rows(path, file, mapping)
-    with transaction(conn), Spool() as spool:
-        logs.hold_all(conn)
-        before = imports.find(conn, file)
-        if before is not None and before.n_rejected == 0:
-            tally.n_rows = before.n_rows
-            return tally.report(path, mapping.kind, n_stored=0, n_repeated=before.n_rows, was_there=True)
+
+    def decoder(conn: Connection) -> Decode:
         messages = plan_messages(mapping, database, telemetry.fetch_dictionary(conn), policy.privacy)
-        finder, limits = VehicleFinder(conn, mapping.vehicle), time_limits(conn, policy, imported_at=imported_at)
-        for rows in read_rows(path, table, mapping, tally, track):
-            spool.add(_decode(rows, read_clocks(rows, mapping, limits), mapping, messages, finder=finder, tally=tally))
-            tally.refuse(rows.refused())
-        finder.finish()
-        stored = import_decoded(
-            conn,
-            file,
-            spool,
-            imported_at=imported_at,
-            n_rows=tally.n_rows,
-            n_rejected=tally.n_rejected,
-            rejected=tally.kept,
-            counts={name: count for name, count in tally.counts.items() if not name.startswith(ROUNDED)},
-            track=track,
-            n_batches=len(spool),
-        )
-        notes = notes_on(conn, file, tally, finder.n_added)
-    repeated = stored.n_offered - stored.n_stored
-    return tally.report(
-        path, mapping.kind, n_stored=stored.n_stored, n_repeated=repeated, was_there=before is not None, notes=notes
-    )
+        return partial(_decode, mapping=mapping, messages=messages)
+
+    return store_decoded_rows(conn, path, mapping, decoder=decoder, policy=policy, imported_at=imported_at, track=track)
 
 
 def _decode(
     rows: RowValues,
-    clocks: tuple[pl.Series, pl.Series],
-    mapping: FileMapping,
-    messages: tuple[PlannedMessage, ...],
-    *,
+    clocks: Clocks,
     finder: VehicleFinder,
     tally: Tally,
+    *,
+    mapping: FileMapping,
+    messages: tuple[PlannedMessage, ...],
 ) -> DecodedRows:
     time, known_at = clocks
     bus = {name: rows.value(mapping.cells[name]).cast(dtype) for name, dtype in _BUS.items()}

@@ -10,7 +10,7 @@ import polars as pl
 from pm.pipelines.imports.clocks import knowledge_time
 from pm.pipelines.imports.mapping import FileMapping, plain_mapping
 from pm.pipelines.imports.mapping_cells import RowValues
-from pm.pipelines.imports.reading import ImportReport, Tally, identify, notes_on, open_rows, read_rows
+from pm.pipelines.imports.reading import ImportReport, Tally, identify, notes_on, open_rows, read_rows, report_stored
 from pm.pipelines.imports.vehicle_refs import refuse_vins
 from pm.progress import Track, silent
 from pm.store import imports, logs, vehicles
@@ -65,8 +65,7 @@ def import_mapped_vehicles(
         logs.hold_all(conn)
         before = imports.find(conn, file)
         if before is not None and before.n_rejected == 0:
-            tally.n_rows = before.n_rows
-            return tally.report(path, mapping.kind, n_stored=0, n_repeated=before.n_rows, was_there=True)
+            return report_stored(path, mapping, before, tally)
         found: list[pl.DataFrame] = []
         for rows in read_rows(path, table, mapping, tally, track):
             found = [_merged([*found, _rows_of(rows, mapping, imported_at)])]

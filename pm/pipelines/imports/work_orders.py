@@ -10,7 +10,7 @@ import polars as pl
 from pm.pipelines.imports.clocks import knowledge_time
 from pm.pipelines.imports.mapping import FileMapping, plain_mapping
 from pm.pipelines.imports.mapping_cells import RowValues
-from pm.pipelines.imports.reading import ImportReport, Tally, identify, notes_on, open_rows, read_rows
+from pm.pipelines.imports.reading import ImportReport, Tally, identify, notes_on, open_rows, read_rows, report_stored
 from pm.pipelines.imports.vehicle_refs import VehicleFinder
 from pm.progress import Track, silent
 from pm.store import imports, logs, work_orders
@@ -64,8 +64,7 @@ def import_mapped_work_orders(
         logs.hold_all(conn)
         before = imports.find(conn, file)
         if before is not None and before.n_rejected == 0:
-            tally.n_rows = before.n_rows
-            return tally.report(path, mapping.kind, n_stored=0, n_repeated=before.n_rows, was_there=True)
+            return report_stored(path, mapping, before, tally)
         finder = VehicleFinder(conn, mapping.vehicle)
         found = [WORK_ORDER.empty().with_columns(pl.lit(0, pl.Int64()).alias(_LINE))]
         for rows in read_rows(path, table, mapping, tally, track):
