@@ -4,6 +4,7 @@ What belongs here: writing the rows of one message of one log file, reading a ve
 Tables and names are `pm.store.telemetry_tables`.
 """
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -71,6 +72,9 @@ def insert_decoded(
     if not all(isinstance(column, Numbers) for column in single.columns):
         return _insert(conn, plan, _with_ids(single.frame(), vehicle_id, log_file_id), expect_new=expect_new)
     table = ensure_table(conn, plan)
+    if expect_new:
+        single = _without_empty_columns(single)
+        plan = single.plan
     make_chunks(conn, table.target.identifier, set(np.unique(single.time_us // _DAY_US).tolist()), _PLACEHOLDER)
     wide = [table.dtypes[signal.column] == pl.Float64() for signal in plan.signals]
     columns = (*copy_decoded.KEY_COLUMNS, *(table.columns[signal.column] for signal in plan.signals))
@@ -80,6 +84,18 @@ def insert_decoded(
         lambda: copy_decoded.encode_decoded(single, wide=wide, vehicle_id=vehicle_id, log_file_id=log_file_id),
     )
     return frames.write_first_known(conn, table.target, rows, expect_new=expect_new)
+
+
+def _without_empty_columns(message: DecodedMessage) -> DecodedMessage:
+    """The signals that have a value: what a new row does not name is null. Many a truck never sends a third of them.
+
+    For new rows only: one that is written over another must name what it has not.
+    """
+    pairs = zip(message.plan.signals, message.columns, strict=True)
+    kept = tuple(
+        signal for signal, column in pairs if not isinstance(column, Numbers) or column.n_null < message.n_rows
+    )
+    return message if len(kept) == len(message.columns) else message.only(replace(message.plan, signals=kept))
 
 
 def _without_repeats(message: DecodedMessage) -> DecodedMessage:
