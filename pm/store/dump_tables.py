@@ -17,9 +17,8 @@ from pm.errors import DataError
 from pm.store.catalog import StoredTable, stored_tables
 from pm.store.dump_manifest import DumpedTable, Manifest
 from pm.store.queries import refusals, run
-from pm.store.telemetry_tables import KEY, KEY_COLUMNS
+from pm.store.telemetry_tables import CHUNK, KEY, KEY_COLUMNS
 
-_CHUNK: Final = "7 days"
 _LONG_NAMES: Final = {"timestamptz": "timestamp with time zone"}
 _KEY_TYPES: Final = {name: _LONG_NAMES.get(kind, kind) for name, kind, _ in KEY_COLUMNS}
 _SIGNAL_TYPES: Final = frozenset({"real", "double precision", "text"})
@@ -85,7 +84,7 @@ def _make(conn: psycopg.Connection, table: DumpedTable) -> None:
     ]
     key = sql.SQL(", ").join(map(sql.Identifier, KEY))
     conn.execute(sql.SQL("CREATE TABLE {} ({}, PRIMARY KEY ({}))").format(name, sql.SQL(", ").join(columns), key))
-    run(conn, "signal", "make_hypertable", table=name.as_string(conn), chunk=_CHUNK)
+    run(conn, "signal", "make_hypertable", table=name.as_string(conn), chunk=CHUNK)
     _comment(conn, sql.SQL("TABLE {}").format(name), table.comment)
     for column in table.columns:
         place = sql.Identifier(table.schema, table.name, column.name)

@@ -46,7 +46,8 @@ _FRAME_COLUMNS: Final = frozenset({"vehicle_id", "log_file_id", "known_at"})
 _NAME_BYTES: Final = 63
 _REAL_BITS: Final = 24
 """Raw numbers up to this width stand exactly in a real's significand."""
-_CHUNK: Final = "7 days"
+CHUNK: Final = "7 days"
+"""Length of a new telemetry table's chunks; `pm db upkeep` sets another."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +208,7 @@ def _create(session: psycopg.Connection, name: str, message: MessagePlan) -> Non
     ]
     key = sql.SQL(", ").join(map(sql.Identifier, KEY))
     session.execute(sql.SQL("CREATE TABLE {} ({}, PRIMARY KEY ({}))").format(table, sql.SQL(", ").join(columns), key))
-    run(session, "signal", "make_hypertable", table=table.as_string(session), chunk=_CHUNK)
+    run(session, "signal", "make_hypertable", table=table.as_string(session), chunk=CHUNK)
     _comment(session, sql.SQL("TABLE {}").format(table), f"{message.name}{_number(message)}. {message.comment}".strip())
     for column, _, meaning in KEY_COLUMNS:
         _comment(session, sql.SQL("COLUMN {}").format(sql.Identifier("telemetry", name, column)), meaning)
