@@ -44,19 +44,18 @@ def encode_decoded(
 
 def _rows(message: DecodedMessage, wide: Sequence[bool], vehicle_id: int, log_file_id: int) -> U8:
     names, ends = _names(message.channels)
-    most = message.n_rows * (_FIXED_BYTES + int(np.diff(ends, prepend=0).max(initial=0)) + 12 * len(wide))
-    out = np.empty(most, np.uint8)
     sizes = np.empty(message.n_rows, np.int64)
     _fixed_sizes(sizes, message.channel, ends)
     cells = [_cells(column, is_wide) for column, is_wide in zip(message.columns, wide, strict=True)]
     for bits, valid in cells:
         _add_sizes(sizes, bits, valid)
-    at = np.cumsum(sizes) - sizes
+    row_ends = np.cumsum(sizes)
+    at, out = row_ends - sizes, np.empty(int(row_ends[-1]), np.uint8)
     fixed = np.array([len(KEY_COLUMNS) + len(wide), vehicle_id, log_file_id, MICROSECONDS_TO_2000], np.int64)
     _put_fixed(out, at, fixed, message.source, message.destination, message.channel, message.time_us, names, ends)
     for bits, valid in cells:
         _put_cells(out, at, bits, valid)
-    return out[: int(at[-1])]
+    return out
 
 
 def _names(channels: Sequence[str]) -> tuple[U8, I64]:
