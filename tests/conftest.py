@@ -47,6 +47,11 @@ class RunningServer:
     template_url: str
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes go by their argument's name: packed ones may hold the time, and each process must collect the same ids."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session")
 def shared() -> Callable[[str], Path]:
     """`shared("can/README.md")` is that path below ../shared; the test skips where it is missing."""
