@@ -55,6 +55,8 @@ DECODER_VERSION: Final = "2"
 NOT_IN_DBC: Final = "not_in_dbc"
 BATCH_VALUES: Final = 1 << 17
 """Values in a batch, roughly: bounds the memory of what is handed over at once."""
+_FIRST_SHARE: Final = 8
+"""The first rows are handed over when this part of `waiting_rows` wait, so that writing begins early."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_FAULTS: Final = pl.DataFrame(schema=FAULT_SCHEMA)
@@ -151,10 +153,12 @@ class LogDecoder:
             new_tally(),
         )
         self._pass = _Pass(self._database, self._matcher, self._recipes, room, log, self._old_conversion_method)
+        most = self._waiting_rows and self._waiting_rows // _FIRST_SHARE
         for block in log.blocks():
             yield from self._pass.take(block)
-            if self._waiting_rows is not None and self._pass.n_waiting >= self._waiting_rows:
-                yield from self._pass.hand_over()
+            if most and self._waiting_rows and self._pass.n_waiting >= most:
+                yield from self._pass.hand_over(most // 2)
+                most = min(2 * most, self._waiting_rows)
         yield from self._pass.finish()
 
     @property
@@ -222,10 +226,16 @@ class _Pass:
         """Rows that wait."""
         return int(self._room.staging.n_waiting.sum())
 
-    def hand_over(self) -> Iterator[DecodedBatch]:
-        """What is ready of every message."""
-        for part in self._everything(at_end=False):
-            yield DecodedBatch(part, _NO_FAULTS, _NO_MESSAGES)
+    def hand_over(self, n_rows: int) -> Iterator[DecodedBatch]:
+        """What is ready of the messages of which most rows wait, some `n_rows` of them in all.
+
+        A message a batch: each costs whoever writes it the same again, however few rows it has.
+        """
+        n_waiting = self._room.staging.n_waiting
+        fullest = np.argsort(-n_waiting, kind="stable")
+        enough = int(np.searchsorted(np.cumsum(n_waiting[fullest]), n_rows)) + 1
+        for message in fullest[:enough].tolist():
+            yield DecodedBatch((self._decode(message, at_end=False),), _NO_FAULTS, _NO_MESSAGES)
 
     def finish(self) -> Iterator[DecodedBatch]:
         """Hand over all that waits."""

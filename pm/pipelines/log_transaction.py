@@ -12,7 +12,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import Final
@@ -28,9 +28,9 @@ from pm.policy import Policy
 from pm.store import archive, faults, frames, log_signals, logs, quarantine, telemetry, vehicles
 from pm.store.connection import Connection, transaction
 
-_MOST_WAITING: Final = 2
-"""Decoded batches that wait to be written."""
-_WAITING_ROWS: Final = 40_000
+_MOST_WAITING_VALUES: Final = 1 << 20
+"""Decoded values that wait to be written, nine bytes each."""
+_WAITING_ROWS: Final = 90_000
 """Rows that wait before they are decoded when sampling: few enough that writing begins early."""
 
 
@@ -99,11 +99,12 @@ class _LogTransaction:
     kept: Future[archive.Archived] | None = None
 
     def store(self) -> StoredLog | None:
+        self._keep_raw()
         try:
             try:
                 with transaction(self.conn):
                     stored = self._store(expect_new=True)
-            except frames.KeyStoredError:  # it overlaps a file that is stored
+            except frames.KeyStoredError:  # it overlaps a file that is stored, or is one
                 stored = self._store(expect_new=False)
         except _AlreadyStoredError:
             return None
@@ -116,16 +117,25 @@ class _LogTransaction:
     def _store(self, *, expect_new: bool) -> StoredLog:
         log = open_log(self.job.path, start=self.job.start)
         decoder, sifter = self._decoder(), self._sifter()
-        writer = _Writer(self.conn, sifter, self.job.vehicle_id, lambda: self._claim(log), expect_new)
-        _write_behind(writer.write, decoder.batches(log))
-        stored = StoredLog(writer.log_file_id, decoder.report, writer.n_rows, writer.n_faults, sifter.days)
+        log_file_id = logs.reserve(self.conn)
+        writer = _Writer(self.conn, sifter, self.job.vehicle_id, log_file_id, expect_new)
+        if expect_new:
+            # Rows first: the sha256 takes as long to make as half of them to write.
+            _write_behind(writer.write, decoder.batches(log))
+            self._claim(log, log_file_id)
+        else:
+            # Which of two rows stays is decided by the manifest rows of both.
+            self._claim(log, log_file_id)
+            _write_behind(writer.write, decoder.batches(log))
+        stored = StoredLog(log_file_id, decoder.report, writer.n_rows, writer.n_faults, sifter.days)
         self._finish(stored, sifter)
         return stored
 
-    def _claim(self, log: LogFile) -> int:
+    def _claim(self, log: LogFile, log_file_id: int) -> None:
         sha256 = self.sha256.result()
-        log_file_id = logs.claim(
+        claimed = logs.claim(
             self.conn,
+            log_file_id=log_file_id,
             sha256=sha256,
             vehicle_id=self.job.vehicle_id,
             file_name=without_vin(self.job.path.name),
@@ -137,12 +147,15 @@ class _LogTransaction:
             starts_at=self.job.start,
             sample_period_s=self.policy.telemetry.sample_period_s,
         )
-        if log_file_id is None:
+        if claimed is None:
             raise _AlreadyStoredError
         quarantine.release(self.conn, vehicle_id=self.job.vehicle_id, sha256=sha256)
-        if self.keeping.archive is not None and self.kept is None:
-            self.kept = self.beside.submit(archive.put, self.keeping.archive, self.job.path, sha256=sha256)
-        return log_file_id
+
+    def _keep_raw(self) -> None:
+        """Begin to archive the bytes as they are, once their sha256 is known."""
+        address, path = self.keeping.archive, self.job.path
+        if address is not None:
+            self.kept = self.beside.submit(lambda: archive.put(address, path, sha256=self.sha256.result()))
 
     def _finish(self, stored: StoredLog, sifter: Sifter) -> None:
         report, log_file_id = stored.decoding, stored.log_file_id
@@ -174,14 +187,19 @@ class _LogTransaction:
 
 
 def _write_behind(write: Callable[[DecodedBatch], None], batches: Iterable[DecodedBatch]) -> None:
-    """Write each batch in order while the next ones are decoded; a few wait at most, so memory is bounded."""
+    """Write each batch in order while the next ones are decoded; few values wait, so memory is bounded."""
     with ThreadPoolExecutor(1) as writer:
-        waiting: deque[Future[None]] = deque()
+        waiting: deque[tuple[Future[None], int]] = deque()
+        n_waiting = 0
         for batch in batches:
-            waiting.append(writer.submit(write, batch))
-            if len(waiting) > _MOST_WAITING:
-                waiting.popleft().result()
-        for written in waiting:
+            n_values = sum(message.n_values for message in batch.decoded)
+            waiting.append((writer.submit(write, batch), n_values))
+            n_waiting += n_values
+            while waiting and (n_waiting > _MOST_WAITING_VALUES or waiting[0][0].done()):
+                written, n_values = waiting.popleft()
+                written.result()
+                n_waiting -= n_values
+        for written, _ in waiting:
             written.result()
 
 
@@ -192,18 +210,10 @@ class _Writer:
     conn: Connection
     sifter: Sifter
     vehicle_id: int
-    claim: Callable[[], int]
-    """Writes the manifest row, when the first batch comes: until then the sha256 is still being made."""
+    log_file_id: int
     expect_new: bool
     n_rows: int = 0
     n_faults: int = 0
-    _log_file_id: list[int] = field(default_factory=list)
-
-    @property
-    def log_file_id(self) -> int:
-        if not self._log_file_id:
-            self._log_file_id.append(self.claim())
-        return self._log_file_id[0]
 
     def write(self, batch: DecodedBatch) -> None:
         log_file_id = self.log_file_id

@@ -43,6 +43,13 @@ def hold_all(conn: psycopg.Connection) -> None:
     run(conn, "log_file", "hold_all")
 
 
+def reserve(conn: psycopg.Connection) -> int:
+    """A log_file_id for rows that are written before their file is claimed; nobody else gets it."""
+    row = run(conn, "log_file", "reserve").fetchone()
+    assert row is not None  # noqa: S101 - a SELECT of one value
+    return int(row[0])
+
+
 def claim(
     conn: psycopg.Connection,
     *,
@@ -56,8 +63,9 @@ def claim(
     size_bytes: int | None = None,
     starts_at: datetime | None = None,
     sample_period_s: float | None = None,
+    log_file_id: int | None = None,
 ) -> int | None:
-    """Write the manifest row of a log, counts still zero; returns its log_file_id.
+    """Write the manifest row of a log, counts still zero; returns its log_file_id, a reserved one or the next.
 
     None: a file of these bytes is committed for this vehicle already. A second worker with the
     same file waits here until the first one's transaction ends: then it gets None, or the file if
@@ -71,6 +79,7 @@ def claim(
         conn,
         "log_file",
         "claim",
+        log_file_id=log_file_id,
         sha256=sha256,
         vehicle_id=vehicle_id,
         file_name=file_name,

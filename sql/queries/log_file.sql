@@ -6,10 +6,13 @@ SELECT pg_advisory_xact_lock_shared(hashtext('pm.log_file'), 0),
 -- name: hold_all
 SELECT pg_advisory_xact_lock(hashtext('pm.log_file'), 0);
 
+-- name: reserve
+SELECT nextval(pg_get_serial_sequence('pm.log_file', 'log_file_id'));
+
 -- name: claim
-INSERT INTO pm.log_file (sha256, vehicle_id, file_name, format, n_frames, n_decoded, rejected_json, known_at,
+INSERT INTO pm.log_file (log_file_id, sha256, vehicle_id, file_name, format, n_frames, n_decoded, rejected_json, known_at,
                          dbc_sha256, decoder_version, ingested_at, size_bytes, starts_at, sample_period_s)
-VALUES (%(sha256)s, %(vehicle_id)s, %(file_name)s, %(format)s, 0, 0, '{}', %(known_at)s,
+VALUES (coalesce(%(log_file_id)s::bigint, nextval(pg_get_serial_sequence('pm.log_file', 'log_file_id'))), %(sha256)s, %(vehicle_id)s, %(file_name)s, %(format)s, 0, 0, '{}', %(known_at)s,
         %(dbc_sha256)s::text[], %(decoder_version)s, now(), %(size_bytes)s, %(starts_at)s, %(sample_period_s)s)
 ON CONFLICT (vehicle_id, sha256, part) DO NOTHING
 RETURNING log_file_id;
