@@ -16,7 +16,16 @@ from pm.canbus.faults import MAXIMUM_CODES, FaultBuffer, take_dm
 from pm.canbus.formats.block import CLASSIC_BYTES, I64, U8, U32, Frames
 from pm.canbus.j1939 import FIRST_PDU2_FORMAT, GLOBAL_ADDRESS, PGN_DM1, PGN_DM2, PGN_TP_CM, PGN_TP_DT
 from pm.canbus.jit import kernel
-from pm.canbus.staging import LENGTH_SHIFT, MOST_SERIES, Staging, is_full, put_row, sampled_row
+from pm.canbus.staging import (
+    LENGTH_SHIFT,
+    MOST_SERIES,
+    NO_ROW,
+    Staging,
+    first_entry,
+    is_full,
+    put_row,
+    sampled_row,
+)
 from pm.canbus.transport import LARGEST_MESSAGE_BYTES, PAYLOAD_STRIDE, TransportState, take_control, take_packet
 
 I32 = NDArray[np.int32]
@@ -197,7 +206,11 @@ def route(frames: Frames, begin: int, matcher: Matcher, room: Room) -> tuple[int
     n_series = staging.n_series
     row_time_us, row_origin, row_words = staging.time_us, staging.origin, staging.words
     has_extended_ids = len(matcher.extended_ids) > 0
-    is_sampled = staging.period_us[0] != 0
+    series_key, series_row, series_period = staging.series_key, staging.series_row, staging.series_period
+    row_position, row_entry, last_entry = staging.position, staging.entry, len(staging.series_key) - 1
+    period_us = staging.period_us[0]
+    is_sampled = period_us != 0
+    period, period_begin_us = 0, -LATEST_POSSIBLE  # none yet
     n_frames = len(time_us)
     width = len(data) // n_frames
     first_position = tally[N_FRAMES] - begin
@@ -253,16 +266,38 @@ def route(frames: Frames, begin: int, matcher: Matcher, room: Room) -> tuple[int
                 n_decoded += 1 if message == NO_MESSAGE else 0
         if message != NO_MESSAGE:
             address = source | destination << 8 | channel << 16
-            if is_sampled or n_words[message] != 1 or length < CLASSIC_BYTES:
+            if n_words[message] != 1 or length < CLASSIC_BYTES:
                 full = _stage(staging, message, address, now_us, first_position + i, data, at, length)
             else:  # as `_stage` does it, for nearly every frame
                 row = count[message]
-                count[message] = row + 1
+                if is_sampled:  # as `sampled_row` does it
+                    if now_us < period_begin_us or now_us >= period_begin_us + period_us:
+                        period = now_us // period_us
+                        period_begin_us = period * period_us
+                    key = ((message << 24) | address) + 1
+                    entry = first_entry(key, last_entry)
+                    while series_key[entry] != key and series_key[entry] != 0:
+                        entry = (entry + 1) & last_entry
+                    if series_key[entry] == 0:
+                        series_key[entry] = key
+                        series_row[entry] = NO_ROW
+                        n_series[0] += 1
+                    open_row = np.int64(series_row[entry])
+                    if open_row != NO_ROW and series_period[entry] == period:
+                        row = open_row
+                    else:
+                        series_row[entry] = row
+                        series_period[entry] = period
+                        count[message] = row + 1
+                    row_position[first_row[message] + row] = first_position + i
+                    row_entry[first_row[message] + row] = entry
+                else:
+                    count[message] = row + 1
                 to = first_row[message] + row
                 row_time_us[to] = now_us
                 row_origin[to] = address | CLASSIC_BYTES << LENGTH_SHIFT
                 row_words[first_word[message] + row] = load64(data, at)
-                if to + 1 == first_row[message + 1]:
+                if first_row[message] + count[message] == first_row[message + 1]:
                     full = message
             n_decoded += 1
         n_backward += now_us < before_us

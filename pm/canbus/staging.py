@@ -31,7 +31,7 @@ DECODED_BYTES: Final = 24 << 20
 MOST_SERIES: Final = 65_536
 """Series (message, channel, source, destination) whose period is open at a time when sampling."""
 _ROW_BYTES: Final = 24
-_NO_ROW: Final = -1
+NO_ROW: Final = -1
 _WORD_BYTES: Final = 8
 _BYTE_BITS: Final = np.uint64(8)
 LENGTH_SHIFT: Final = 24
@@ -88,7 +88,7 @@ def new_staging(database: SignalDatabase, period_us: int, most_rows: int = MOST_
         position=np.empty(n_sampled, dtype=np.int64),
         entry=np.empty(n_sampled, dtype=np.int32),
         series_key=np.zeros(n_places, dtype=np.int64),
-        series_row=np.full(n_places, _NO_ROW, dtype=np.int32),
+        series_row=np.full(n_places, NO_ROW, dtype=np.int32),
         series_period=np.zeros(n_places, dtype=np.int64),
         n_series=np.zeros(1, dtype=np.int64),
         period_us=np.array([period_us], dtype=np.int64),
@@ -136,6 +136,13 @@ def put_row(
 
 
 @kernel
+def first_entry(key: int, last: int) -> int:
+    """Where to look first for a series; `last` is the last place of the table, a power of two less one."""
+    # Fibonacci hashing: the middle bits of the product depend on all bits of the key.
+    return np.int64((np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & last
+
+
+@kernel
 def sampled_row(staging: Staging, message: int, address: int, time_us: int, position: int) -> int:
     """Row into which a frame goes when only the last one of each series and period is kept.
 
@@ -145,16 +152,15 @@ def sampled_row(staging: Staging, message: int, address: int, time_us: int, posi
     period = time_us // staging.period_us[0]
     key = ((message << 24) | address) + 1
     last = len(staging.series_key) - 1
-    # Fibonacci hashing: the middle bits of the product depend on all bits of the key.
-    entry = np.int64((np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & last
+    entry = first_entry(key, last)
     while staging.series_key[entry] != key and staging.series_key[entry] != 0:
         entry = (entry + 1) & last
     if staging.series_key[entry] == 0:
         staging.series_key[entry] = key
-        staging.series_row[entry] = _NO_ROW
+        staging.series_row[entry] = NO_ROW
         staging.n_series[0] += 1
     row = np.int64(staging.series_row[entry])
-    if row == _NO_ROW or staging.series_period[entry] != period:
+    if row == NO_ROW or staging.series_period[entry] != period:
         row = staging.n_waiting[message]
         staging.n_waiting[message] = row + 1
         staging.series_row[entry] = row
@@ -232,7 +238,7 @@ def take_rows(staging: Staging, message: int, *, at_end: bool) -> Rows:
     entry = staging.entry[here]
     is_held = staging.series_row[entry] == np.arange(n)
     if at_end or 2 * int(is_held.sum()) > staging.first_row[message + 1] - begin:
-        staging.series_row[entry[is_held]] = _NO_ROW
+        staging.series_row[entry[is_held]] = NO_ROW
         is_held = np.zeros(n, dtype=np.bool_)
     ready = np.flatnonzero(~is_held)
     ready = ready[np.argsort(staging.position[here][ready], kind="stable")]
@@ -244,7 +250,7 @@ def take_rows(staging: Staging, message: int, *, at_end: bool) -> Rows:
 def forget_series(staging: Staging) -> None:
     """Empty the table of series; every message's rows must have been taken `at_end`."""
     staging.series_key[:] = 0
-    staging.series_row[:] = _NO_ROW
+    staging.series_row[:] = NO_ROW
     staging.n_series[0] = 0
 
 
