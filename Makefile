@@ -4,10 +4,11 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint serve dagster bench-decode bench-ingest lock clean
+.PHONY: help setup demo test lint serve dagster lock clean \
+	bench-decode bench-ingest bench-simulate bench-features bench-assumptions bench-audit bench-backtest
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-24s %s\n", $$1, $$2 }'
 
 setup: ## the virtual environment with the locked packages (made once)
 	@$(PYTHON) scripts/bootstrap.py
@@ -35,6 +36,21 @@ bench-decode: setup ## decoding speed beside other libraries, about ten minutes;
 
 bench-ingest: setup ## committed rows, reading back and bytes a value beside the plain ways, half an hour; ARGS="--tenth --rounds 1" for a look
 	@$(BIN)/python -m benchmarks.ingest $(ARGS)
+
+bench-simulate: setup ## values to log files beside cantools and python-can; ARGS="--tenth --rounds 1" for a look
+	@$(BIN)/python -m benchmarks.simulate $(ARGS)
+
+bench-features: setup ## feature vectors beside pandas and sktime; ARGS="--tenth --rounds 1" for a look
+	@$(BIN)/python -m benchmarks.features $(ARGS)
+
+bench-assumptions: setup ## the checks at the door: planted faults, false marks, seconds a fleet day
+	@$(BIN)/python -m benchmarks.assumptions --planted --cost $(ARGS)
+
+bench-audit: setup ## the leak audit on honest fleets and on planted leaks
+	@$(BIN)/python -m benchmarks.audit $(ARGS)
+
+bench-backtest: setup ## a backtest beside the bare fits inside it; ARGS="--tenth" for a look
+	@$(BIN)/python -m benchmarks.backtest $(ARGS)
 
 lock: ## requirements.lock from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml -q --universal --generate-hashes --no-strip-extras --no-annotate --no-header \

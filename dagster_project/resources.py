@@ -4,6 +4,8 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from pm.features.featurefile import feature_set_of
+from pm.features.featureset import FeatureSet
 from pm.labels.failures import FailureRules, load_rules
 from pm.policy import Policy, load_policy
 from pm.settings import Settings, read_settings
@@ -18,6 +20,10 @@ class Project(dg.ConfigurableResource):
 
     def policy(self) -> Policy:
         return load_policy(self.settings().policy_file)
+
+    def feature_set(self) -> FeatureSet:
+        """The configured set: used where none was chosen."""
+        return feature_set_of(self.settings(), self.policy())
 
     def rules(self) -> FailureRules:
         return load_rules(self.settings().failure_rules_file)

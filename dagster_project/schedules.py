@@ -14,7 +14,7 @@ ingest_job = dg.define_asset_job(
 
 daily_job = dg.define_asset_job(
     "daily_job",
-    selection=_ingested | dg.AssetSelection.assets("feature_vector", "label", "prediction"),
+    selection=_ingested | dg.AssetSelection.assets("assumption", "feature_vector", "label", "prediction"),
     description="One day: decode what arrived, refresh features and labels, score the fleet.",
 )
 
@@ -26,8 +26,8 @@ records_job = dg.define_asset_job(
 
 learning_job = dg.define_asset_job(
     "learning_job",
-    selection=dg.AssetSelection.assets("backtest", "model_version"),
-    description="Backtest, then train what the backtest allows to serve.",
+    selection=dg.AssetSelection.assets("backtest", "audit", "model_version"),
+    description="Backtest, its leak audit, then train what they allow to serve.",
 )
 
 upkeep_job = dg.define_asset_job(

@@ -18,7 +18,7 @@ Tick = tuple[float, str]
 
 STYLE: Final = """
 .chart{width:100%;height:auto;font:12px system-ui,sans-serif;
- --c1:#0b62c4;--c2:#b4530a;--c3:#1d7a46;--c4:#8a3ea8;--c5:#6b7280;--bad:#c0262d;--good:#1d7a46}
+ --c1:#0b62c4;--c2:#b4530a;--c3:#1d7a46;--c4:#8a3ea8;--c5:#6b7280;--c6:#a3174f;--bad:#c0262d;--good:#1d7a46}
 .chart text{fill:currentColor}.chart .muted{fill:currentColor;opacity:.75}
 .chart .axis{stroke:currentColor;opacity:.55;fill:none}
 .chart .grid{stroke:currentColor;opacity:.13;fill:none}
@@ -29,15 +29,16 @@ STYLE: Final = """
 .chart .s3{stroke:var(--c3)}.chart .f3{fill:var(--c3)}
 .chart .s4{stroke:var(--c4)}.chart .f4{fill:var(--c4)}
 .chart .s5{stroke:var(--c5)}.chart .f5{fill:var(--c5)}
+.chart .s6{stroke:var(--c6)}.chart .f6{fill:var(--c6)}
 .chart .good{fill:var(--good)}.chart .bad{fill:var(--bad)}
 .chart .open{fill:none;stroke:currentColor;stroke-width:1.5}.chart .tick{fill:currentColor}
 @media (prefers-color-scheme:dark){.chart{
- --c1:#6cb1ff;--c2:#f0a860;--c3:#63cf93;--c4:#d59bf0;--c5:#a4abb6;--bad:#ff7b7b;--good:#63cf93}}
+ --c1:#6cb1ff;--c2:#f0a860;--c3:#63cf93;--c4:#d59bf0;--c5:#a4abb6;--c6:#ff8fb8;--bad:#ff7b7b;--good:#63cf93}}
 """
 """Style sheet for `.chart`; the page includes it once."""
 
-N_COLOURS: Final = 5
-_DASHES: Final = ("", "7 3", "2 3", "9 3 2 3", "1 4")
+N_COLOURS: Final = 6
+_DASHES: Final = ("", "7 3", "2 3", "9 3 2 3", "1 4", "12 3")
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 14, 12, 44
 _LEGEND_LINE: Final = 18
 
@@ -50,7 +51,7 @@ class Series:
     points: Sequence[tuple[float, float | None]]
     shape: Shape = "line"
     look: int | None = None
-    """0 to 4: colour and dash; None: by its place among the series."""
+    """0 to 5: colour and dash; None: by its place among the series."""
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,11 @@ class Settings:
     """`PM_ARCHIVE`: folder, or fsspec address such as s3://bucket/logs; None: `archive` below `home`."""
     first_day: date = date(2025, 10, 6)
     """`PM_FIRST_DAY`: the first daily partition."""
+    feature_file: Path | None = None
+    """`PM_FEATURE_FILE`, or features.toml of `PM_CONFIG`: features of other units; None: the shipped truck set."""
+    config_folders: tuple[Path, ...] = ()
+    """`PM_CONFIG`: folders whose policy.toml and failure_rules.toml stand in for the project's; the first that has
+    the file."""
 
     @property
     def artifacts(self) -> Path:
@@ -52,11 +57,15 @@ class Settings:
 
     @property
     def policy_file(self) -> Path:
-        return self.project / "config" / "policy.toml"
+        return self._config("policy.toml")
 
     @property
     def failure_rules_file(self) -> Path:
-        return self.project / "config" / "failure_rules.toml"
+        return self._config("failure_rules.toml")
+
+    def _config(self, name: str) -> Path:
+        folders = (*self.config_folders, self.project / "config")
+        return next((folder / name for folder in folders if (folder / name).exists()), folders[-1] / name)
 
     @property
     def dbc_files(self) -> tuple[Path, ...]:
@@ -67,10 +76,11 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Settings from the environment.
 
     Names: `PM_PROJECT`, `PM_HOME`, `PM_INBOX`, `PM_ARCHIVE`, `PM_DATABASE_URL`, `PM_DATABASE_PASSWORD_FILE`,
-    `PM_API_HOST`, `PM_API_PORT`, `PM_DAGSTER_PORT`, `PM_FIRST_DAY`.
+    `PM_API_HOST`, `PM_API_PORT`, `PM_DAGSTER_PORT`, `PM_FIRST_DAY`, `PM_FEATURE_FILE`, `PM_CONFIG`.
 
     Raises:
-        ConfigError: a day is not of the form YYYY-MM-DD, or a port is not a whole number from 1 to 65535.
+        ConfigError: PM_CONFIG names no folder, a day is not of the form YYYY-MM-DD, or a port is not a whole number
+            from 1 to 65535.
     """
     given = os.environ if environment is None else environment
     project = Path(given.get("PM_PROJECT") or Path(__file__).resolve().parent.parent).resolve()
@@ -84,7 +94,25 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         first_day=_day(given, "PM_FIRST_DAY", date(2025, 10, 6)),
         inbox_folder=Path(given["PM_INBOX"]).resolve() if given.get("PM_INBOX") else None,
         archive_address=_archive(given),
+        feature_file=_feature_file(given),
+        config_folders=_config_folders(given),
     )
+
+
+def _config_folders(given: Mapping[str, str]) -> tuple[Path, ...]:
+    folders = tuple(Path(name) for name in (given.get("PM_CONFIG") or "").split(os.pathsep) if name)
+    for folder in folders:
+        if not folder.is_dir():
+            raise ConfigError(f"PM_CONFIG: expected folders, but got {folder}")
+    return tuple(folder.resolve() for folder in folders)
+
+
+def _feature_file(given: Mapping[str, str]) -> Path | None:
+    """`PM_FEATURE_FILE`, or features.toml of the first folder of `PM_CONFIG` that has one."""
+    if given.get("PM_FEATURE_FILE"):
+        return Path(given["PM_FEATURE_FILE"]).resolve()
+    files = (folder / "features.toml" for folder in _config_folders(given))
+    return next((file for file in files if file.exists()), None)
 
 
 def _archive(given: Mapping[str, str]) -> str | None:

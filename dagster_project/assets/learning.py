@@ -7,6 +7,8 @@ import dagster as dg
 from dagster_project.assets.raw import ingest, work_order
 from dagster_project.partitions import daily, window
 from dagster_project.resources import Project
+from pm.pipelines.assumptions import check_daily
+from pm.pipelines.audit import audit_backtest
 from pm.pipelines.backtest import backtest_models
 from pm.pipelines.dailies import refresh_dailies
 from pm.pipelines.features import build_features
@@ -35,6 +37,25 @@ def aggregates(project: Project) -> Iterator[dg.MaterializeResult]:
     )
 
 
+@dg.asset(group_name="features", partitions_def=daily, deps=["daily_signal"], kinds={"polars"})
+def assumption(context: dg.AssetExecutionContext, project: Project) -> dg.MaterializeResult:
+    """What features assume of the daily aggregates, checked at the end of the day."""
+    _, as_of = window(context)
+    with project.database() as conn:
+        (report,) = check_daily(
+            conn, [as_of], project.policy(), checked_at=project.now(), configured=project.feature_set()
+        )
+    return dg.MaterializeResult(
+        metadata={
+            **report.status_by_check,
+            "marked": report.n_marked,
+            "blocked": report.n_blocked,
+            "blocked_vehicles": len(report.blocked_vehicles),
+            "training_profile": report.profile_id or "none yet",
+        }
+    )
+
+
 @dg.asset(group_name="labels", deps=[work_order], kinds={"postgres"})
 def failure(project: Project) -> dg.MaterializeResult:
     """What each version of a work order line means under config/failure_rules.toml."""
@@ -43,17 +64,24 @@ def failure(project: Project) -> dg.MaterializeResult:
     return dg.MaterializeResult(metadata={**report.n_by_kind, **report.n_failures_by_component})
 
 
-@dg.asset(group_name="features", partitions_def=daily, deps=["daily_signal", "daily_fault", failure], kinds={"polars"})
+@dg.asset(
+    group_name="features",
+    partitions_def=daily,
+    deps=["daily_signal", "daily_fault", assumption, failure],
+    kinds={"polars"},
+)
 def feature_vector(context: dg.AssetExecutionContext, project: Project) -> dg.MaterializeResult:
     """Model inputs at the end of the day, from rows known by then."""
     _, as_of = window(context)
     with project.database() as conn:
-        report = build_features(conn, [as_of], project.policy())
+        report = build_features(conn, [as_of], project.policy(), configured=project.feature_set())
     return dg.MaterializeResult(
         metadata={
             "feature_set": report.feature_set_id,
             "vectors": report.n_vectors,
             "without_data": report.n_without_data,
+            "computed": report.n_computed,
+            "taken": report.n_taken,
         }
     )
 
@@ -87,6 +115,7 @@ def backtest(project: Project) -> dg.MaterializeResult:
             known_until=known_until,
             artifact_folder=project.settings().artifacts,
             created_at=project.now(),
+            configured=project.feature_set(),
         )
     return dg.MaterializeResult(
         metadata={
@@ -99,6 +128,29 @@ def backtest(project: Project) -> dg.MaterializeResult:
 
 
 @dg.asset(group_name="models", deps=[backtest], kinds={"lightgbm"})
+def audit(project: Project) -> dg.MaterializeResult:
+    """Leak alarms: the newest backtest's task again, so that what was not known at the as-of shows."""
+    with project.database() as conn:
+        report = audit_backtest(
+            conn,
+            project.rules(),
+            project.policy(),
+            artifact_folder=project.settings().artifacts,
+            created_at=project.now(),
+            configured=project.feature_set(),
+            quick=True,
+        )
+    return dg.MaterializeResult(
+        metadata={
+            "audit_id": report.audit_id,
+            "status": report.status,
+            "verdicts": dg.MetadataValue.md("\n".join(f"- {verdict}" for verdict in report.verdicts)),
+            "report": dg.MetadataValue.path(str(artifacts.path(project.settings().artifacts, report.report_sha256))),
+        }
+    )
+
+
+@dg.asset(group_name="models", deps=[audit], kinds={"lightgbm"})
 def model_version(project: Project) -> dg.MaterializeResult:
     """Models trained on labels matured by the newest as-of; the backtest decides what serves."""
     with project.database() as conn:
@@ -109,6 +161,7 @@ def model_version(project: Project) -> dg.MaterializeResult:
             cutoff=feature_vectors.newest_as_of(conn),
             artifact_folder=project.settings().artifacts,
             created_at=project.now(),
+            configured=project.feature_set(),
         )
     rows = "\n".join(f"| {made.component} | {made.kind} | {made.reason} |" for made in report.components)
     return dg.MaterializeResult(
@@ -125,11 +178,26 @@ def prediction(context: dg.AssetExecutionContext, project: Project) -> dg.Materi
     _, as_of = window(context)
     with project.database() as conn:
         report = score_fleet(
-            conn, as_of, project.policy(), artifact_folder=project.settings().artifacts, scored_at=project.now()
+            conn,
+            as_of,
+            project.policy(),
+            artifact_folder=project.settings().artifacts,
+            scored_at=project.now(),
+            configured=project.feature_set(),
         )
     return dg.MaterializeResult(
         metadata={"predictions": report.n_predictions, "alerts": report.n_alerts, **report.n_by_status}
     )
 
 
-__all__ = ["aggregates", "backtest", "failure", "feature_vector", "ingest", "label", "model_version", "prediction"]
+__all__ = [
+    "aggregates",
+    "assumption",
+    "backtest",
+    "failure",
+    "feature_vector",
+    "ingest",
+    "label",
+    "model_version",
+    "prediction",
+]

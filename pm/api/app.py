@@ -9,7 +9,7 @@ from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
 from starlette.staticfiles import StaticFiles
 
-from pm.api import errors, health, pages, routes, signals
+from pm.api import data, errors, features, health, pages, routes, signals
 from pm.api.reads import OpenReads, open_store
 from pm.api.rendering import STATIC
 from pm.api.security import SecurityHeaders
@@ -40,7 +40,7 @@ def create_app(settings: Settings, *, open_reads: OpenReads | None = None) -> Fa
     )
     app.add_middleware(SecurityHeaders)
     errors.install(app)
-    for part in (routes, signals, health, pages):
+    for part in (routes, signals, data, features, health, pages):
         app.include_router(part.router)
     app.mount("/static", _CachedFiles(directory=STATIC))
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]

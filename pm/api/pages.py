@@ -70,6 +70,16 @@ def get_backtest(reads: CurrentReads) -> HTMLResponse:
     return HTMLResponse(report, headers={"Content-Security-Policy": REPORT_POLICY})
 
 
+@router.get("/audit")
+def get_audit(reads: CurrentReads) -> HTMLResponse:
+    """The leak audit of the latest backtest, as it was written."""
+    backtest = reads.latest_backtest()
+    audit = None if backtest.is_empty() else reads.latest_audit(backtest["backtest_id"][0])
+    if audit is None:
+        raise HTTPException(404, "the latest backtest was not audited yet: run `pm audit` first")
+    return HTMLResponse(reads.artifact(audit["report_sha256"]), headers={"Content-Security-Policy": REPORT_POLICY})
+
+
 def _budget(as_of: datetime, n_vehicles: int, reads: Reads, state: State) -> WeekBudget:
     # One day more than the week, so that an episode running into it is not counted as begun in it.
     history = reads.alert_history(as_of - timedelta(days=WEEK_D + 1), as_of)

@@ -9,16 +9,23 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
 from threading import Lock
-from typing import Protocol
+from typing import Any, Protocol
 
 import polars as pl
 
 from pm.errors import StoreError
+from pm.features.dictionary import FeatureDictionary
+from pm.features.featurefile import feature_set_of
+from pm.features.featureset import FeatureSet
+from pm.pipelines.feature_dictionary import describe_features
+from pm.pipelines.feature_sets import set_in_use
+from pm.policy import load_policy
 from pm.settings import Settings
-from pm.store import artifacts, dictionary, predictions, registry, serving
+from pm.store import artifacts, assumptions, audits, dictionary, feature_sets, predictions, registry, serving
 from pm.store.connection import Connection, connect, database_url
 from pm.store.migrate import applied_migrations, pending, read_migrations
 from pm.store.serving import BatchState
+from pm.tables import ASSUMPTION
 
 
 class Reads(Protocol):
@@ -86,8 +93,16 @@ class Reads(Protocol):
         """BACKTEST, one row or none."""
         ...
 
+    def latest_audit(self, backtest_id: str) -> dict[str, Any] | None:
+        """The backtest's audit stored last, a row of AUDIT by column."""
+        ...
+
     def artifact(self, sha256: str) -> bytes:
         """The bytes of an artifact."""
+        ...
+
+    def assumptions(self) -> pl.DataFrame:
+        """ASSUMPTION of the newest as-of that was checked; empty before the first."""
         ...
 
     def signals(self, *, text: str = "", message: str | None = None, limit: int | None = None) -> pl.DataFrame:
@@ -98,6 +113,10 @@ class Reads(Protocol):
         """How many rows `signals` has without its limit."""
         ...
 
+    def features(self, feature_set_id: str | None = None) -> FeatureDictionary | None:
+        """The dictionary of a stored set, or of the one in use; None: there is no such set."""
+        ...
+
 
 OpenReads = Callable[[], AbstractContextManager[Reads]]
 """Opens the reads of one request and closes what they hold."""
@@ -106,10 +125,18 @@ OpenReads = Callable[[], AbstractContextManager[Reads]]
 class StoreReads:
     """`Reads` over one connection."""
 
-    def __init__(self, conn: Connection, *, artifact_folder: Path, migrations: Path) -> None:
+    def __init__(
+        self,
+        conn: Connection,
+        *,
+        artifact_folder: Path,
+        migrations: Path,
+        features_in_use: Callable[[Connection], FeatureSet],
+    ) -> None:
         self._conn = conn
         self._artifacts = artifact_folder
         self._migrations = migrations
+        self._features_in_use = features_in_use
 
     def missing(self) -> list[str]:
         left = pending(read_migrations(self._migrations), applied_migrations(self._conn), self._migrations)
@@ -165,14 +192,28 @@ class StoreReads:
     def latest_backtest(self) -> pl.DataFrame:
         return registry.fetch_latest_backtest(self._conn)
 
+    def latest_audit(self, backtest_id: str) -> dict[str, Any] | None:
+        return audits.latest_audit(self._conn, backtest_id)
+
     def artifact(self, sha256: str) -> bytes:
         return artifacts.get(self._artifacts, sha256)
+
+    def assumptions(self) -> pl.DataFrame:
+        as_of = assumptions.latest_checked(self._conn)
+        return ASSUMPTION.empty() if as_of is None else assumptions.fetch_assumptions(self._conn, as_of)
 
     def signals(self, *, text: str = "", message: str | None = None, limit: int | None = None) -> pl.DataFrame:
         return dictionary.fetch_dictionary(self._conn, text=text, message=message, limit=limit)
 
     def count_signals(self, *, text: str = "", message: str | None = None) -> int:
         return dictionary.count_dictionary(self._conn, text=text, message=message)
+
+    def features(self, feature_set_id: str | None = None) -> FeatureDictionary | None:
+        if feature_set_id is None:
+            return describe_features(self._conn, self._features_in_use(self._conn))
+        if feature_set_id not in feature_sets.fetch_summaries(self._conn)["feature_set_id"]:
+            return None
+        return describe_features(self._conn, feature_sets.load_feature_set(self._conn, feature_set_id))
 
 
 def open_store(settings: Settings) -> OpenReads:
@@ -189,6 +230,10 @@ def open_store(settings: Settings) -> OpenReads:
                 known.append(database_url(settings))
             return known[0]
 
+    def in_use(conn: Connection) -> FeatureSet:
+        policy = load_policy(settings.policy_file)
+        return set_in_use(conn, policy, feature_set_of(settings, policy))
+
     def forget() -> None:
         with lock:
             known.clear()
@@ -202,7 +247,10 @@ def open_store(settings: Settings) -> OpenReads:
             raise
         with conn:
             yield StoreReads(
-                conn, artifact_folder=settings.artifacts, migrations=settings.project / "sql" / "migrations"
+                conn,
+                artifact_folder=settings.artifacts,
+                migrations=settings.project / "sql" / "migrations",
+                features_in_use=in_use,
             )
 
     return open_reads

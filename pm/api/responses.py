@@ -175,6 +175,50 @@ class SignalList(BaseModel):
     signals: list[SignalOut]
 
 
+class FeatureSourceOut(BaseModel):
+    """A signal or table that a feature is made from."""
+
+    message: str = Field(description="message name in the DBC; empty for a table")
+    signal: str = Field(description="signal name in the DBC, or the name of a table")
+    spn: int | None = Field(description="suspect parameter number; null where there is none or it was never decoded")
+
+
+class DistributionOut(BaseModel):
+    """How the values of a feature lie, nulls left out."""
+
+    minimum: float = Field(description="least value, in the feature's unit")
+    p05: float = Field(description="5 % of the values are below")
+    median: float = Field(description="half of the values are below")
+    p95: float = Field(description="95 % of the values are below")
+    maximum: float = Field(description="greatest value")
+    edges: list[float] = Field(description="edges of the histogram's bins, one more than counts")
+    counts: list[int] = Field(description="values in each bin")
+
+
+class FeatureOut(BaseModel):
+    """One model input: what it means, what it is made from, and its values lately."""
+
+    name: str = Field(description="name of the feature, unique in its set")
+    unit: str = Field(description="unit; 1 for counts and shares")
+    meaning: str = Field(description="what it says of the vehicle, in words")
+    kind: str = Field(description="statistic, for instance mean or peers")
+    over_d: int = Field(ge=0, description="days it looks back over; 0: all, or none")
+    definition: str = Field(description="hash of what decides its values; equal in two sets: the same numbers")
+    sources: list[FeatureSourceOut] = Field(description="what it is made from")
+    null_share: float | None = Field(ge=0, le=1, description="share of vectors without a value; null: no vectors yet")
+    distribution: DistributionOut | None = Field(description="null: no value yet")
+
+
+class FeatureList(BaseModel):
+    """The dictionary of a feature set, in the order of its vectors."""
+
+    feature_set_id: str = Field(description="name, version and hash of the set")
+    first_as_of: datetime | None = Field(description="first as-of that shares and distributions are taken over (UTC)")
+    last_as_of: datetime | None = Field(description="last such as-of (UTC)")
+    n_vectors: int = Field(ge=0, description="vectors that shares and distributions are taken over")
+    features: list[FeatureOut] = Field(description="features that match the filter")
+
+
 class Health(BaseModel):
     """Whether the service lives, or is ready; the reasons say what is missing."""
 

@@ -10,7 +10,8 @@ from typing import Any, Literal
 import numpy as np
 
 from pm.backtest.figures import Figure
-from pm.backtest.metrics import Judged, average_precision
+from pm.backtest.metrics import Judged
+from pm.backtest.resampling import ranking
 from pm.models.baselines import RULES
 
 Verdict = Literal["better", "comparable", "worse"]
@@ -56,9 +57,9 @@ def compare(rows: Judged, model: str, rule: str | None, scores: Mapping[str, np.
         missing = model if model not in scores else "every simple rule"
         counts = (int(rows.positive.size), int(rows.positive.sum()))
         return Comparison(model, rule, Figure(None, None, None, *counts, f"no score of {missing} on these rows"), None)
-    outcome, weights = rows.positive.astype(np.float64), rows.row_weights
+    of_model, of_rule = (ranking(rows.positive, scores[kind], rows.vehicle, rows.weights)[0] for kind in (model, rule))
     difference = rows.figure(
-        average_precision(outcome, scores[model], weights) - average_precision(outcome, scores[rule], weights),
+        of_model - of_rule,
         f"one class only: {int(rows.positive.sum())} positive of {rows.positive.size} rows",
     )
     return Comparison(model, rule, difference, _verdict(difference))

@@ -11,6 +11,8 @@ import numpy as np
 import polars as pl
 
 from pm.backtest.figures import Figure, figure
+from pm.backtest.intervals import interval_cost, interval_counts
+from pm.backtest.resampling import weighted
 from pm.models.threshold import episode_starts
 from pm.policy import Policy
 
@@ -68,7 +70,8 @@ def alert_figures(
     that began at least L days before, among those that a judged row could have warned of so
     early. Costs: `policy.costs`; a failure is repaired as planned where the lead is at least the
     least of `policy.alerts.lead_days`, else it is a breakdown; an episode that hits nothing is a
-    needless visit. Saving is against running to failure.
+    needless visit. Savings are against running to failure, and against replacing each part at the
+    interval that looked best before its fold's cutoff (`pm.backtest.intervals`).
     """
     episodes = alert_episodes(scores, step_d)
     judged = episodes.filter("judged")
@@ -76,11 +79,12 @@ def alert_figures(
     lead_days = policy.alerts.lead_days or (1,)
     n_rows = scores.filter("judged").height
     counts = _counts(scores, judged, failures, vehicles, lead_days)
-    sums = {name: weights @ count for name, count in counts.items()}
+    fixed = _fixed_cost(scores.filter("judged"), vehicles, weights, step_d=step_d, policy=policy)
+    sums = {name: weighted(weights, count) for name, count in counts.items()}
     shape = {"n_rows": n_rows, "n_positives": scores.filter(pl.col("judged") & (pl.col("state") == "positive")).height}
     figures = {
         name: _honest(figure(values, undefined=undefined, n_vehicles=int((counts[rests_on] > 0).sum()), **shape))
-        for name, (values, undefined, rests_on) in _alert_values(sums, lead_days, policy, step_d).items()
+        for name, (values, undefined, rests_on) in _alert_values(sums, fixed, lead_days, policy, step_d).items()
     }
     details = {
         "n_episodes": episodes.height,
@@ -88,9 +92,22 @@ def alert_figures(
         "n_hits": int(counts["hits"].sum()),
         "n_failures": failures.height,
         "n_failures_caught": failures["lead_d"].drop_nulls().len(),
-        "lead_d": [round(lead, 3) for lead in sorted(judged["lead_d"].drop_nulls().to_list())],
+        "lead_d": (leads := [round(lead, 3) for lead in sorted(judged["lead_d"].drop_nulls().to_list())]),
+        "lead_quartiles_d": [float(np.quantile(leads, q)) for q in (0.25, 0.5, 0.75)] if leads else None,
     }
     return figures, details
+
+
+def _fixed_cost(
+    judged: pl.DataFrame, vehicles: np.ndarray, weights: np.ndarray, *, step_d: int, policy: Policy
+) -> np.ndarray:
+    """Cost a resample of replacing by the calendar, component by component."""
+    total = np.zeros(weights.shape[0])
+    for part in judged.partition_by("component"):
+        counts = interval_counts(part, vehicles, step_d)
+        sums = {name: weighted(weights, count) for name, count in counts.items()}
+        total += interval_cost(sums, policy.costs)
+    return total
 
 
 def _honest(made: Figure) -> Figure:
@@ -117,6 +134,7 @@ def _counts(
         "episodes": count(judged),
         "hits": count(judged.filter("hit")),
         "failures": count(failures),
+        "caught": count(failures.drop_nulls("lead_d")),
         "planned": count(failures.filter(pl.col("lead_d") >= min(lead_days))),
         "judged_truck_days": count(scores.filter("judged").select("vehicle_id", "as_of").unique()),
     }
@@ -127,7 +145,7 @@ def _counts(
 
 
 def _alert_values(
-    sums: dict[str, np.ndarray], lead_days: tuple[int, ...], policy: Policy, step_d: int
+    sums: dict[str, np.ndarray], fixed: np.ndarray, lead_days: tuple[int, ...], policy: Policy, step_d: int
 ) -> dict[str, tuple[np.ndarray, str, str]]:
     """Values a resample, why there may be none, and the count whose vehicles an interval rests on."""
     truck_weeks = sums["judged_truck_days"] * step_d / 7
@@ -137,12 +155,22 @@ def _alert_values(
     cost = missed * costs.missed_breakdown + sums["planned"] * costs.planned_repair
     cost = cost + (sums["episodes"] - sums["hits"]) * costs.needless_visit
     no_rows, no_failure = "no matured test row", "no failure in the matured test rows"
+    no_young = (
+        no_rows
+        if not sums["judged_truck_days"][0]
+        else (
+            "no cost of fixed intervals: no judged truck-day on a part younger than its interval, or nothing to pay for"
+        )
+    )
     made = {
         "alert_precision": (_divide(sums["hits"], sums["episodes"]), "no alert", "episodes"),
         "alert_rate": (_divide(100 * sums["episodes"], truck_weeks), no_rows, "judged_truck_days"),
         "cost": (_divide(100 * cost, truck_weeks), no_rows, "judged_truck_days"),
         "cost_to_failure": (_divide(100 * to_failure, truck_weeks), no_rows, "judged_truck_days"),
         "saving": (_divide(to_failure - cost, to_failure), no_failure, "failures"),
+        "alert_recall": (_divide(sums["caught"], sums["failures"]), no_failure, "failures"),
+        "cost_fixed": (_divide(100 * fixed, truck_weeks), no_young, "judged_truck_days"),
+        "saving_fixed": (_divide(fixed - cost, fixed), no_young, "failures"),
     }
     for lead in lead_days:
         undefined = f"no failure that could have been seen {lead} days ahead"

@@ -7,11 +7,13 @@ clock. Training and scoring are `pm.backtest.run`.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 
+import numpy as np
 import polars as pl
 
 from pm.asof import known, require_instant
-from pm.errors import DataError
+from pm.errors import ConfigError, DataError
 from pm.labels.horizon import label_rows
 from pm.labels.maturation import LagEstimate, estimate_lag_d, matured
 from pm.policy import Policy
@@ -33,8 +35,15 @@ def plan_folds(as_ofs: Sequence[datetime], policy: Policy) -> tuple[Fold, ...]:
     """Folds over the as-ofs that vectors exist for, oldest first; the last may be short.
 
     Raises:
+        ConfigError: the policy leaves no embargo, or one shorter than the horizon.
         DataError: the as-ofs end before the first cutoff.
     """
+    embargo_d, horizon_d = policy.backtest.embargo_d, policy.horizon.days
+    if embargo_d < horizon_d:
+        raise ConfigError(
+            f"policy [backtest] embargo_d: expected at least the horizon of {horizon_d} d, but got {embargo_d}: "
+            "training rows would look into the days that are tested"
+        )
     days = sorted({require_instant(as_of, "as_of") for as_of in as_ofs})
     needed = policy.backtest.first_cutoff_after_d
     if not days or days[-1] < days[0] + timedelta(days=needed):
@@ -59,6 +68,19 @@ def _fold(number: int, cutoff: datetime, days: Sequence[datetime], policy: Polic
         tuple(day for day in days if day <= last_train),
         tuple(day for day in days if cutoff <= day < end),
     )
+
+
+def grid_step_d(as_ofs: Sequence[datetime]) -> int:
+    """Days between neighbouring as-ofs, the least; 1 for fewer than two."""
+    ordered = sorted(set(as_ofs))
+    return max(1, min(((after - before).days for before, after in pairwise(ordered)), default=1))
+
+
+def vehicle_split(vehicles: pl.DataFrame, n_groups: int, seed: int) -> dict[int, int]:
+    """Group of each vehicle, 0 to `n_groups` - 1, dealt out in a random order that the seed fixes."""
+    ids = vehicles["vehicle_id"].unique().sort().to_numpy()
+    order = np.random.default_rng(seed % 2**31).permutation(ids.size)
+    return {int(vehicle): int(place) % n_groups for place, vehicle in enumerate(ids[order])}
 
 
 def vehicles_known(vehicles: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
@@ -91,8 +113,9 @@ def training_labels(
         observed_until=min(observed_until, fold.cutoff),
         lag_d=lag.lag_d,
         policy=policy,
+        booking=lag.booking,
     )
-    return matured(labels, fold.cutoff, lag.lag_d, policy), lag
+    return matured(labels, fold.cutoff, lag.lag_d, policy, booking=lag.booking), lag
 
 
 def judging_labels(
@@ -117,5 +140,6 @@ def judging_labels(
         observed_until=min(observed_until, known_until),
         lag_d=lag.lag_d,
         policy=policy,
+        booking=lag.booking,
     )
     return labels, lag

@@ -10,8 +10,12 @@ The document (JSON-able; a figure is {value, low, high, n_rows, n_positives, rea
                                 folds_used: [number], kinds: {<kind>: {figures: {<measure>: figure}, reason,
                                   alerts: {...}, pr_curve, reliability}},
                                 best_rule, comparison: {model, rule, difference: figure, verdict},
+                                comparisons: {<other kind>: as comparison},
                                 folds: [{fold, cutoff, kinds: {<kind>: {figures, reason}}}]}},
-     pooled: the same without folds, with components_used}
+     pooled: the same, with components_used and models: {<truck model>: {rows, kinds}}}
+
+Alerts are those that would have been served (`pm.backtest.served`); the cost curve asks what other
+thresholds would have cost without a weekly budget.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,9 +26,11 @@ import numpy as np
 import polars as pl
 
 from pm.backtest.compare import best_rule, compare
+from pm.backtest.cost_curve import cost_curve
 from pm.backtest.episodes import alert_figures
 from pm.backtest.figures import Figure, vehicle_weights
 from pm.backtest.metrics import Judged, pr_curve, reliability, row_figures
+from pm.backtest.task import SCORE_SCHEMA
 from pm.policy import Policy
 from pm.tables import LABEL_STATES
 
@@ -51,13 +57,14 @@ def measure(
     reasons: Mapping[tuple[int, str, str], str],
     policy: Policy,
     step_d: int,
+    models: Mapping[int, str | None] | None = None,
 ) -> dict[str, Any]:
     """The measures document.
 
     `scores`: columns fold, component, vehicle_id, as_of, kind, p_failure, threshold, alert, state,
     failed_at, judged; one row a vehicle, component, as-of and trained kind. `labels`: the same
     rows once, whoever scored them. `reasons`: why a kind was not trained, by (fold, component,
-    kind).
+    kind). `models`: the truck model of each vehicle, where it is known.
     """
     made: dict[str, Any] = {}
     slices: dict[str, _Slice] = {}
@@ -86,10 +93,38 @@ def measure(
             ],
         }
     pooled, used = _pool(slices, kinds)
-    return {
-        "components": made,
-        "pooled": {"labels": _states(labels), "components_used": used, **_section(pooled, kinds, policy, step_d)},
+    together = {
+        "labels": _states(labels),
+        "components_used": used,
+        **_section(pooled, kinds, policy, step_d),
+        "folds": [
+            {"fold": number, "cutoff": cutoff, "kinds": _pooled_fold(pooled, number, kinds, policy)}
+            for number, cutoff in cutoffs.items()
+        ],
+        "models": _by_model(pooled, models or {}, kinds, policy, step_d),
     }
+    return {"components": made, "pooled": together}
+
+
+def _pooled_fold(part: _Slice, number: int, kinds: Sequence[str], policy: Policy) -> dict[str, Any]:
+    frames = [frame.filter(pl.col("fold") == number) for frame in part.frames.values()]
+    scores = pl.concat(frames) if frames else pl.DataFrame(schema=SCORE_SCHEMA)
+    return _fold(scores, part.reasons, kinds, policy)
+
+
+def _by_model(
+    part: _Slice, models: Mapping[int, str | None], kinds: Sequence[str], policy: Policy, step_d: int
+) -> dict[str, Any]:
+    """Row and alert figures of each truck model over all components; empty where no model is known."""
+    vehicles = {vehicle for frame in part.frames.values() for vehicle in frame["vehicle_id"].unique().to_list()}
+    named = {vehicle: models.get(vehicle) or "unknown" for vehicle in vehicles}
+    made = {}
+    for model in sorted(set(named.values()) if any(models.get(vehicle) for vehicle in vehicles) else ()):
+        mine = [vehicle for vehicle, name in named.items() if name == model]
+        frames = {kind: frame.filter(pl.col("vehicle_id").is_in(mine)) for kind, frame in part.frames.items()}
+        section = _section(_Slice(frames, part.reasons), kinds, policy, step_d, curves=False)
+        made[model] = {"rows": section["rows"], "kinds": section["kinds"]}
+    return made
 
 
 def _states(labels: pl.DataFrame) -> dict[str, int]:
@@ -143,11 +178,12 @@ def _pool(slices: Mapping[str, _Slice], kinds: Sequence[str]) -> tuple[_Slice, l
     return _Slice(frames, missing), used
 
 
-def _section(part: _Slice, kinds: Sequence[str], policy: Policy, step_d: int) -> dict[str, Any]:
+def _section(part: _Slice, kinds: Sequence[str], policy: Policy, step_d: int, *, curves: bool = True) -> dict[str, Any]:
     """Figures of every kind on the slice's rows, and the comparison of the first kind with the best rule."""
     if not part.frames:
         empty = {kind: {"figures": {}, "reason": part.reasons.get(kind, "no score")} for kind in kinds}
-        return {"rows": _row_counts(None), "folds_used": [], "kinds": empty, "best_rule": None, "comparison": None}
+        none: dict[str, Any] = {"best_rule": None, "comparison": None, "comparisons": {}}
+        return {"rows": _row_counts(None), "folds_used": [], "kinds": empty, **none}
     one = next(iter(part.frames.values()))
     vehicles = np.unique(one["vehicle_id"].to_numpy())
     weights = vehicle_weights(vehicles.size, policy.backtest.bootstrap_samples, policy.backtest.seed)
@@ -165,9 +201,13 @@ def _section(part: _Slice, kinds: Sequence[str], policy: Policy, step_d: int) ->
             "figures": {name: figure.as_document() for name, figure in {**figures, **alerts}.items()},
             "reason": None,
             "alerts": details,
-            "pr_curve": pr_curve(rows.positive, p[kind]),
-            "reliability": reliability(rows.positive, p[kind]),
         }
+        if curves:
+            made[kind] |= {
+                "pr_curve": pr_curve(rows.positive, p[kind]),
+                "reliability": reliability(rows.positive, p[kind]),
+                "cost_curve": cost_curve(part.frames[kind], step_d=step_d, policy=policy),
+            }
     rule = best_rule(pr_auc)
     return {
         "rows": _row_counts(one),
@@ -175,6 +215,9 @@ def _section(part: _Slice, kinds: Sequence[str], policy: Policy, step_d: int) ->
         "kinds": made,
         "best_rule": rule,
         "comparison": compare(rows, kinds[0], rule, p).as_document(),
+        "comparisons": {
+            kind: compare(rows, kinds[0], kind, p).as_document() for kind in kinds[1:] if curves and kind in p
+        },
     }
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from pm.backtest.figures import Figure, figure
+from pm.backtest.resampling import ranking, weighted
 
 N_BINS: Final = 10
 TOP_K: Final = 5
@@ -31,7 +32,13 @@ class Judged:
 
     @property
     def row_weights(self) -> np.ndarray:
+        """A column a row; large: `sums` and `ranking` do without."""
         return np.asarray(self.weights[:, self.vehicle])
+
+    def sums(self, values: np.ndarray) -> np.ndarray:
+        """Sum of `values`, one a row, in each resample, shape (1 + samples,)."""
+        counts = np.bincount(self.vehicle, weights=values, minlength=self.weights.shape[1])
+        return weighted(self.weights, counts)
 
     @property
     def n_vehicles(self) -> int:
@@ -71,41 +78,30 @@ def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 def average_precision(positive: np.ndarray, p: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Area under the precision-recall curve as average precision, shape (samples,).
 
-    sum over thresholds of (R_k - R_(k-1)) P_k; NaN in a resample without positives.
+    sum over thresholds of (R_k - R_(k-1)) P_k; NaN in a resample without positives. `weights` has a
+    column a row.
     """
-    hits, rows = _cumulated(positive, p, weights)
-    if not hits.shape[1]:
-        return np.full(weights.shape[0], np.nan)
-    precision = np.nan_to_num(_ratio(hits, rows))
-    gained = np.diff(hits, axis=1, prepend=0.0)
-    return _ratio((gained * precision).sum(axis=1), hits[:, -1])
+    return ranking(positive, p, np.arange(p.size), weights)[0]
 
 
 def roc_auc(positive: np.ndarray, p: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Probability that a positive row scores above a negative one, ties half, shape (samples,)."""
-    hits, rows = _cumulated(positive, p, weights)
-    if not hits.shape[1]:
-        return np.full(weights.shape[0], np.nan)
-    negatives = rows - hits
-    gained, passed = np.diff(hits, axis=1, prepend=0.0), np.diff(negatives, axis=1, prepend=0.0)
-    below = negatives[:, -1:] - negatives + passed / 2
-    return _ratio((gained * below).sum(axis=1), hits[:, -1] * negatives[:, -1])
+    return ranking(positive, p, np.arange(p.size), weights)[1]
 
 
-def brier(positive: np.ndarray, p: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def brier(rows: Judged, p: np.ndarray) -> np.ndarray:
     """Mean squared difference of probability and outcome, shape (samples,) (Brier, 1950)."""
-    return _ratio(weights @ (p - positive) ** 2, weights.sum(axis=1))
+    return _ratio(rows.sums((p - rows.positive) ** 2), rows.sums(np.ones(p.size)))
 
 
-def calibration_error(positive: np.ndarray, p: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def calibration_error(rows: Judged, p: np.ndarray) -> np.ndarray:
     """Expected calibration error over N_BINS bins of equal count, shape (samples,).
 
     Mean over bins of |mean probability - observed share| by weight (Naeini et al., AAAI 2015).
     """
     inside = _bins(p)
-    share = weights @ inside
-    difference = weights @ (inside * (p - positive)[:, None])
-    return _ratio(np.abs(difference).sum(axis=1), share.sum(axis=1))
+    gaps = [np.abs(rows.sums(column * (p - rows.positive))) for column in inside.T]
+    return _ratio(np.sum(gaps, axis=0), rows.sums(np.ones(p.size)))
 
 
 def _bins(p: np.ndarray) -> np.ndarray:
@@ -136,19 +132,19 @@ def row_figures(rows: Judged, p: np.ndarray, p_base_rate: np.ndarray | None) -> 
         empty = Figure(None, reason="no matured test row")
         return dict.fromkeys(ROW_MEASURES, empty)
     one_class = f"one class only: {n_positives} positive of {n_rows} rows"
-    outcome, weights = rows.positive.astype(np.float64), rows.row_weights
-    squared = brier(outcome, p, weights)
-    reference = brier(outcome, p_base_rate, weights) if p_base_rate is not None else np.full(squared.size, np.nan)
+    squared = brier(rows, p)
+    reference = brier(rows, p_base_rate) if p_base_rate is not None else np.full(squared.size, np.nan)
     chosen = top_share(rows.day, p, TOP_K)
-    precision = _ratio(weights @ (chosen * outcome), weights @ chosen)
-    rate = _ratio(weights @ outcome, weights.sum(axis=1))
+    precision = _ratio(rows.sums(chosen * rows.positive), rows.sums(chosen))
+    rate = _ratio(rows.sums(rows.positive.astype(np.float64)), rows.sums(np.ones(n_rows)))
+    average, auc = ranking(rows.positive, p, rows.vehicle, rows.weights)
     made = {
         "base_rate": (rate, "", rows.n_vehicles),
-        "pr_auc": (average_precision(outcome, p, weights), one_class, None),
-        "roc_auc": (roc_auc(outcome, p, weights), one_class, None),
+        "pr_auc": (average, one_class, None),
+        "roc_auc": (auc, one_class, None),
         "brier": (squared, "", rows.n_vehicles),
         "brier_skill": (1 - _ratio(squared, reference), "the base rate has no score on these rows", rows.n_vehicles),
-        "calibration_error": (calibration_error(outcome, p, weights), "", rows.n_vehicles),
+        "calibration_error": (calibration_error(rows, p), "", rows.n_vehicles),
         "precision_top5": (precision, "", rows.n_vehicles),
         "lift_top5": (_ratio(precision, rate), one_class, None),
     }

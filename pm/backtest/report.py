@@ -4,11 +4,14 @@ What belongs here: the page's order and markup. Its words are `pm.backtest.repor
 charts `pm.backtest.report_charts`. Everything that comes from data is escaped.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, Final
 
-from pm.backtest.report_charts import alerts_chart, calibration_chart, fold_chart, lead_chart, pr_chart
+from pm.backtest.report_charts import alerts_chart, calibration_chart, cost_chart, fold_chart, lead_chart, pr_chart
+from pm.backtest.report_models import truck_models
+from pm.backtest.report_table import shade as _shade
+from pm.backtest.report_table import table as _table
 from pm.backtest.report_words import (
     component_name,
     figure_text,
@@ -20,6 +23,7 @@ from pm.backtest.report_words import (
 from pm.backtest.run import BacktestResult
 from pm.charts import STYLE
 
+_TOGETHER: Final = "all components"
 _PAGE_STYLE: Final = """
 :root{color-scheme:light dark;--page:#fbfbfa;--ink:#1b1f24;--soft:#5a6270;--line:#d9dce1;--mark:#eaf2fb}
 @media (prefers-color-scheme:dark){:root{--page:#15181c;--ink:#e7e9ec;--soft:#a3abb6;--line:#353b44;--mark:#1d2b3b}}
@@ -27,6 +31,7 @@ body{margin:0 auto;max-width:66rem;padding:1.5rem 1rem 4rem;background:var(--pag
  font:16px/1.5 system-ui,sans-serif}
 h1{font-size:1.6rem;margin:.2rem 0 .8rem}h2{font-size:1.25rem;margin:2.4rem 0 .5rem;text-transform:none}
 h3{font-size:1rem;margin:1.4rem 0 .3rem}.soft{color:var(--soft)}small,.small{font-size:.82rem}
+.first{font-size:1.2rem;font-weight:600;margin:.2rem 0 .6rem}
 .verdicts{background:var(--mark);border-radius:8px;padding:.8rem 1rem .8rem 2rem;margin:0 0 1rem;font-size:1.05rem}
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.88rem}
 th,td{padding:.35rem .5rem;border-bottom:1px solid var(--line);vertical-align:top;text-align:right}
@@ -41,22 +46,31 @@ dt{font-weight:600}dd{margin:0 0 .4rem}code{font-size:.85em;overflow-wrap:anywhe
 """
 
 
-def render_report(result: BacktestResult, *, title: str, vehicle_names: Mapping[int, str] | None = None) -> str:
-    """The whole page as text: verdicts first, then measures and charts a component, then the method.
+def render_report(
+    result: BacktestResult,
+    *,
+    title: str,
+    vehicle_names: Mapping[int, str] | None = None,
+    lag: tuple[str, str] | None = None,
+) -> str:
+    """The whole page as text: which kind is best, verdicts, then measures and charts a component, then the method.
 
     `vehicle_names` are the words for vehicles in the charts; without them a vehicle goes by its number.
+    `lag` is the chart of the reporting lag (an `<svg>`) and what it says.
     """
     measures = result.measures
     names = vehicle_names or {}
     parts = [
         "<header>",
+        f'<p class="first">{escape(measures["first_line"])}</p>',
         _verdicts(measures["components"]),
         f"<h1>{escape(title)}</h1>",
         _summary(result),
         "</header><main>",
         *(_component(name, section, result, names) for name, section in measures["components"].items()),
         _pooled(result),
-        _labels(result),
+        truck_models(result.measures["pooled"], result.kinds, result.policy),
+        _labels(result, lag),
         _folds(result),
         _method(result),
         "</main>",
@@ -100,6 +114,7 @@ def _component(name: str, section: Mapping[str, Any], result: BacktestResult, na
             _figure("Are the probabilities right?", calibration_chart(name, section)),
             _figure(f"Lead time of right alerts, {kind_name(model)}", lead_chart(name, section, model, horizon_d)),
             _figure("PR-AUC at each cutoff", fold_chart(name, section["folds"], result.kinds)),
+            _figure("What other thresholds would have cost", cost_chart(name, section)),
             "</div>",
             _figure(f"Alerts of {kind_name(model)} and failures{more}", alerts) if alerts else "",
         ]
@@ -114,11 +129,22 @@ def _component(name: str, section: Mapping[str, Any], result: BacktestResult, na
 
 
 def _pooled(result: BacktestResult) -> str:
-    section = result.measures["pooled"]
+    section, model = result.measures["pooled"], result.kinds[0]
     used = ", ".join(component_name(name) for name in section["components_used"]) or "none"
+    horizon_d = result.measures["horizon_d"]
+    charts = (
+        '<div class="charts">'
+        + _figure("Precision and recall", pr_chart(_TOGETHER, section))
+        + _figure("Are the probabilities right?", calibration_chart(_TOGETHER, section))
+        + _figure(f"Lead time of right alerts, {kind_name(model)}", lead_chart(_TOGETHER, section, model, horizon_d))
+        + _figure("PR-AUC at each cutoff", fold_chart(_TOGETHER, section["folds"], result.kinds))
+        + _figure("What other thresholds would have cost", cost_chart(_TOGETHER, section))
+        + "</div>"
+    )
     return (
         f"<section><h2>All components together</h2><p>Rows of {escape(used)}, one under the other.</p>"
         + _measure_table(section, result)
+        + (charts if section["folds_used"] else "")
         + "</section>"
     )
 
@@ -163,19 +189,7 @@ def _cell(figure: Mapping[str, Any] | None, style: Any, shaded: bool) -> str:
     return f"<td{_shade(shaded)}>{escape(value)}<small{wraps}>{escape(below)}</small></td>"
 
 
-def _shade(shaded: bool) -> str:
-    return ' class="best"' if shaded else ""
-
-
-def _table(caption: str, heads: Iterable[str], lines: Iterable[str]) -> str:
-    return (
-        f'<div class="wide" role="region" tabindex="0" aria-label="{escape(caption)}">'
-        f'<table><caption class="small soft">{escape(caption)}</caption>'
-        f"<thead><tr>{''.join(heads)}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
-    )
-
-
-def _labels(result: BacktestResult) -> str:
+def _labels(result: BacktestResult, lag: tuple[str, str] | None) -> str:
     measures = result.measures
     names = ("positive", "negative", "pending", "censored", "early")
     heads = [f'<th scope="col">{name}</th>' for name in ("component", *names)]
@@ -193,6 +207,7 @@ def _labels(result: BacktestResult) -> str:
         "neither is counted, least of all as healthy. <b>Early</b> rows are known already, but the other trucks of the "
         "same day are not, so counting them would bend every figure.</p>"
         + _table("Test rows by state of their label", heads, lines)
+        + (f"{_figure('How late failures are recorded', lag[0])}<p>{escape(lag[1])}</p>" if lag else "")
         + "</section>"
     )
 
@@ -238,14 +253,22 @@ def _method(result: BacktestResult) -> str:
     measures, policy = result.measures, result.policy
     costs = policy.costs
     terms = {
-        "Alert": f"a probability at or above the threshold that was set before the cutoff so that the fleet gets at "
-        f"most {policy.alerts.budget_per_100_vehicles_week:g} alerts a 100 trucks and week over all "
-        f"{len(result.components)} components. Consecutive alerts on one truck and component are one alert episode.",
+        "Alert": "as it would have been served. Before the cutoff each component gets the threshold that keeps its "
+        f"share of the budget of {policy.alerts.budget_per_100_vehicles_week:g} alerts a 100 trucks and week; the "
+        f"lowest of the {len(result.components)} holds for the whole list, and each week's budget goes to the "
+        "likeliest of all components. Consecutive alerts on one truck and component are one alert episode, which "
+        "costs budget once.",
         "Right": f"the component failed within {measures['horizon_d']} days of the episode's start.",
         "Interval": f"95 %, from {policy.backtest.bootstrap_samples} resamples of whole trucks, because the days of "
         "one truck tell nearly the same story. Differences are taken on the same resamples.",
         "Verdict": "better only if the whole interval of the difference in PR-AUC lies above 0. The best simple rule "
         "is chosen after the fact on the same rows, which favours the rules.",
+        "Last score carried forward": "what the model said at the last as-of before the cutoff, kept until the next "
+        "cutoff: what looking every day adds to looking at each cutoff.",
+        "Fixed intervals": "each part replaced when it reaches an age, the age with the least cost on what was known "
+        "before the cutoff (or never). Its failures come at the rate that was seen on parts below that age.",
+        "Cost curve": "every threshold on the test rows themselves, without a weekly budget: what there was to gain, "
+        "not what a threshold set beforehand reaches.",
         "Costs": f"a missed breakdown {costs.missed_breakdown:,.0f}, a needless visit {costs.needless_visit:,.0f}, a "
         f"planned repair {costs.planned_repair:,.0f}; a repair can be planned with a lead of "
         f"{min(policy.alerts.lead_days or (1,))} days.",

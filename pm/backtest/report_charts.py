@@ -12,15 +12,17 @@ import polars as pl
 from pm.backtest.episodes import alert_episodes, failures_seen
 from pm.backtest.report_words import component_name, kind_name
 from pm.charts import Event, Mark, Series, Shape, bar_chart, line_chart, reliability_chart, timeline_chart
+from pm.models.baselines import LAST_SCORE
 from pm.models.bundle import KINDS
 
+_LOOKS: Final = (*KINDS, LAST_SCORE)
 MAXIMUM_LANES: Final = 40
 _WEEK_D: Final = 7
 
 
 def _series(kind: str, points: Sequence[tuple[float, float | None]], shape: Shape) -> Series:
     """A line of a kind: the same look in every chart."""
-    return Series(kind_name(kind), points, shape, KINDS.index(kind) if kind in KINDS else None)
+    return Series(kind_name(kind), points, shape, _LOOKS.index(kind) if kind in _LOOKS else None)
 
 
 def pr_chart(component: str, section: Mapping[str, Any]) -> str:
@@ -54,6 +56,23 @@ def calibration_chart(component: str, section: Mapping[str, Any]) -> str:
         curves,
         title=f"Reliability, {component_name(component)}",
         description="Observed share of failures over predicted probability; the dashed diagonal is perfect.",
+    )
+
+
+def cost_chart(component: str, section: Mapping[str, Any]) -> str:
+    """Cost over the alert rate for every kind, with running to failure and fixed intervals as references."""
+    curves = {kind: one["cost_curve"] for kind, one in section["kinds"].items() if one.get("cost_curve")}
+    series = [_series(kind, [(p["alert_rate"], p["cost"]) for p in points], "both") for kind, points in curves.items()]
+    figures: Mapping[str, Any] = next((one["figures"] for one in section["kinds"].values() if one["figures"]), {})
+    names = {"cost_to_failure": "run to failure", "cost_fixed": "fixed intervals"}
+    known = {key: figures[key]["value"] for key in names if figures.get(key, {}).get("value") is not None}
+    return line_chart(
+        series,
+        title=f"Cost curve, {component_name(component)}",
+        description=f"Cost a 100 trucks and week over the alerts a 100 trucks and week, for {len(series)} kinds.",
+        x_label="alert episodes a 100 trucks and week",
+        y_label="cost a 100 trucks and week",
+        references=[(value, names[key]) for key, value in known.items()],
     )
 
 

@@ -3,7 +3,7 @@
 What belongs here: text made from the measures document, not escaped. Layout is `pm.backtest.report`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -15,6 +15,7 @@ KIND_NAMES: Final[Mapping[str, str]] = {
     "base_rate": "rule: base rate",
     "fault_count": "rule: fault count",
     "days_since_repair": "rule: time since repair",
+    "last_score": "last score carried forward",
 }
 
 
@@ -58,9 +59,16 @@ def measures_shown(lead_days: tuple[int, ...], horizon_d: int) -> tuple[Measure,
         Measure(
             "alert_rate", "alerts a 100 trucks and week", "judged alert episodes; the budget is set before", "rate"
         ),
+        Measure("alert_recall", "failures warned of", "share of failures announced by an alert, however late", "share"),
         *leads,
         Measure("cost", "cost a 100 trucks and week", "breakdowns, planned repairs and needless visits", "money"),
         Measure("saving", "saving against run to failure", "share of the cost of never acting", "share"),
+        Measure(
+            "saving_fixed",
+            "saving against fixed intervals",
+            "share of the cost of replacing by the calendar, at the interval that looked best before the cutoff",
+            "share",
+        ),
     )
 
 
@@ -116,6 +124,53 @@ def verdict_sentence(component: str, section: Mapping[str, Any]) -> str:
         "comparable": f"the model is not shown to beat the simple rule ({rule}), so the rule should serve",
     }
     return f"{name}: {said[comparison['verdict']]}: {numbers}."
+
+
+def first_line(measures: Mapping[str, Any], model: str) -> str:
+    """Which kind was best over all components, in a sentence; where a simple rule beats the model it says so.
+
+    "Beats" is by the value; whether it is more than chance, the verdicts below say.
+    """
+    pooled = measures["pooled"]
+    values = {kind: one["figures"].get("pr_auc", {}).get("value") for kind, one in pooled["kinds"].items()}
+    known = {kind: value for kind, value in values.items() if value is not None}
+    if not known:
+        return f"Nothing could be measured: {_why_none(pooled)}."
+    best = max(known, key=lambda kind: known[kind])
+    told = f"Best over {_listed(pooled['components_used'])}: {_plain(best)} with PR-AUC {known[best]:.3f}"
+    if model not in known:
+        return f"{told}; {kind_name(model)} was not measured ({pooled['kinds'][model]['reason']})."
+    rule = pooled["best_rule"]
+    if rule is None or rule == model:
+        return f"{told}."
+    if known[rule] > known[model]:
+        return (
+            f"A simple rule beats the model: {_plain(rule)} reaches PR-AUC {known[rule]:.3f}, {kind_name(model)} "
+            f"{known[model]:.3f}, over {_listed(pooled['components_used'])}.{_beaten(measures, model)}"
+        )
+    others = f"; the best simple rule ({_plain(rule)}) reaches {known[rule]:.3f}"
+    if best != model:
+        others = f", {kind_name(model)} with {known[model]:.3f}{others}"
+    return f"{told}{others}.{_beaten(measures, model)}"
+
+
+def _beaten(measures: Mapping[str, Any], model: str) -> str:
+    """The components in which a simple rule has the higher PR-AUC; empty where there is none."""
+    lost = []
+    for component, section in measures["components"].items():
+        rule = section["best_rule"]
+        of = {kind: one["figures"].get("pr_auc", {}).get("value") for kind, one in section["kinds"].items()}
+        if rule and of.get(model) is not None and of[rule] > of[model]:
+            lost.append(f"{component_name(component)} ({_plain(rule)})")
+    return f" A simple rule has the higher PR-AUC for {', '.join(lost)}." if lost else ""
+
+
+def _plain(kind: str) -> str:
+    return kind_name(kind).removeprefix("rule: ")
+
+
+def _listed(components: Sequence[str]) -> str:
+    return ", ".join(component_name(name) for name in components)
 
 
 def _why_none(section: Mapping[str, Any]) -> str:

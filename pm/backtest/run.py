@@ -1,102 +1,44 @@
 """Replay history: train at each cutoff on what was known then, judge by what is known now.
 
-What belongs here: the fold as a unit of work and the run over all folds. What a fold may see is
-`pm.backtest.folds`, how it is measured `pm.backtest.measure`.
+What belongs here: the run over all folds and what it gives back. One fold is `pm.backtest.fold_run`, what
+it may see `pm.backtest.folds`, how it is measured `pm.backtest.measure`.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
-from concurrent.futures import Executor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import pairwise
+from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import polars as pl
 
 from pm.asof import known, require_instant
-from pm.backtest.folds import Fold, judging_labels, plan_folds, training_labels
+from pm.backtest.fold_run import run_fold
+from pm.backtest.folds import grid_step_d, plan_folds
+from pm.backtest.keeping import FoldKeeper, fold_keys
 from pm.backtest.measure import measure
+from pm.backtest.report_words import first_line
+from pm.backtest.served import serve_alerts
+from pm.backtest.task import SCORE_SCHEMA, FoldRecord, FoldResult, FoldTask, Trained
+from pm.backtest.vectors import make_vectors, open_vectors, prefix_hashes, write_vectors
 from pm.errors import DataError, ModelError
 from pm.features.featureset import FeatureSet
-from pm.labels.maturation import matured
+from pm.models.baselines import LAST_SCORE
 from pm.models.bundle import KINDS
-from pm.models.rows import feature_matrix
-from pm.models.train import fit_bundle
 from pm.policy import Policy
 from pm.progress import Track, silent
-from pm.schema import UTC_INSTANT
 from pm.tables import FAILURE, FEATURE_VECTOR, VEHICLE
 
-SCORE_SCHEMA: Final = pl.Schema({
-    "fold": pl.Int32(), "component": pl.String(), "vehicle_id": pl.Int32(), "as_of": UTC_INSTANT, "kind": pl.String(),
-    "p_failure": pl.Float64(), "threshold": pl.Float64(), "alert": pl.Boolean(), "state": pl.String(),
-    "failed_at": UTC_INSTANT, "judged": pl.Boolean(),
-})  # fmt: skip
-"""`BacktestResult.scores`; judged: the label is positive or negative and has matured."""
+__all__ = [
+    "MEASURED_KINDS", "SCORE_SCHEMA", "BacktestResult", "FoldRecord", "FoldResult", "FoldTask", "Trained",
+    "run_backtest", "run_fold",
+]  # fmt: skip
 
-
-@dataclass(frozen=True)
-class FoldTask:
-    """Everything one fold needs; frames and frozen values, so that any executor can carry it."""
-
-    fold: Fold
-    vectors: pl.DataFrame
-    feature_set: FeatureSet
-    vehicles: pl.DataFrame
-    failures: pl.DataFrame
-    components: tuple[str, ...]
-    kinds: tuple[str, ...]
-    policy: Policy
-    known_until: datetime
-    observed_until: datetime
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What became of one kind for one component in one fold."""
-
-    component: str
-    kind: str
-    model_id: str | None
-    """None: not trained, `reason` says why."""
-    n_rows: int
-    n_positives: int
-    n_calibration_rows: int
-    n_calibration_positives: int
-    calibration: str | None
-    threshold: float | None
-    reason: str | None
-
-
-@dataclass(frozen=True)
-class FoldRecord:
-    """One fold as it was run."""
-
-    number: int
-    cutoff: datetime
-    test_from: datetime
-    test_until: datetime
-    """Last as-of tested."""
-    lag_d: float
-    """Reporting lag as estimated at the cutoff."""
-    lag_source: str
-    inputs_hash: str
-    """Hash of the vectors, training labels and judging labels of this fold."""
-    trained: tuple[Trained, ...]
-
-
-@dataclass(frozen=True)
-class FoldResult:
-    """What a fold gives back: its record, its scores, and its labels once a row."""
-
-    record: FoldRecord
-    scores: pl.DataFrame
-    labels: pl.DataFrame
-    judged_lag_d: float
-    """Reporting lag as estimated at `known_until`."""
+MEASURED_KINDS: Final = (*KINDS, LAST_SCORE)
+"""What is measured on the same rows: every kind of model and rule, and the model's last score carried forward."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +55,7 @@ class BacktestResult:
     components: tuple[str, ...]
     measures: dict[str, Any]
     """JSON-able, shape in `pm.backtest.measure`; besides it backtest_id, policy_id, feature_set_id,
-    known_until, observed_until, horizon_d, lag_d, step_d, kinds and folds_run."""
+    known_until, observed_until, horizon_d, lag_d, step_d, kinds, folds_run and first_line."""
     scores: pl.DataFrame
     """SCORE_SCHEMA, sorted by fold, component, as_of, vehicle, kind."""
     folds: tuple[FoldRecord, ...]
@@ -140,7 +82,9 @@ def run_backtest(
     observed_until: datetime,
     track: Track = silent,
     executor: Executor | None = None,
-    kinds: Sequence[str] = KINDS,
+    kinds: Sequence[str] = MEASURED_KINDS,
+    keeper: FoldKeeper | None = None,
+    folder: Path | None = None,
 ) -> BacktestResult:
     """Run every fold and measure all kinds on the same rows.
 
@@ -148,25 +92,36 @@ def run_backtest(
     `failures` a FAILURE frame with every version; rows known after `known_until` are not seen.
     The first of `kinds` is the model that is compared with the best simple rule. A kind that
     cannot be trained in a fold has null with the reason there. An `executor` gets one call of
-    `run_fold` a fold.
+    `run_fold` a fold, the largest first. A `keeper` gets each fold when it is finished, and is asked
+    for it before it is run. With a `folder` (empty, and to be seen by whoever runs folds) the vectors
+    are written there once and mapped; without one each fold is handed its own.
 
     Raises:
-        DataError: a frame does not fit its table, the as-ofs end before the first cutoff, or no
-            component or kind is asked for.
+        ConfigError: the policy's embargo is shorter than the horizon.
+        DataError: a frame does not fit its table, the as-ofs end before the first cutoff, no
+            label has matured, or no component or kind is asked for.
     """
     require_instant(known_until, "known_until")
     _require_names(components, kinds)
-    vectors = FEATURE_VECTOR.check(vectors).filter(pl.col("as_of") <= known_until).sort("as_of", "vehicle_id")
-    vehicles = known(VEHICLE.check(vehicles), known_until).sort("vehicle_id")
-    failures = known(FAILURE.check(failures), known_until).sort(FAILURE.key)
-    folds = plan_folds(vectors["as_of"].unique().to_list(), policy)
+    chosen = FEATURE_VECTOR.check(vectors).filter(pl.col("as_of") <= known_until)
+    del vectors
+    _require_set(chosen, feature_set)
+    folds = plan_folds(chosen["as_of"].unique().to_list(), policy)
+    given = make_vectors(chosen, len(feature_set.names))
+    del chosen
+    hashes = prefix_hashes(given, [fold.test_as_ofs[-1] for fold in folds]) if keeper else [""] * len(folds)
+    files = None if folder is None else write_vectors(given, folder)
+    if files is not None:
+        given = open_vectors(files, len(feature_set.names))
+    fleet = known(VEHICLE.check(vehicles), known_until).sort("vehicle_id")
+    versions = known(FAILURE.check(failures), known_until).sort(FAILURE.key)
     tasks = [
         FoldTask(
             fold,
-            vectors.filter(pl.col("as_of") <= fold.test_as_ofs[-1]),
+            files or given.until(fold.test_as_ofs[-1]),
             feature_set,
-            vehicles,
-            failures,
+            fleet,
+            versions,
             tuple(components),
             tuple(kinds),
             policy,
@@ -175,150 +130,79 @@ def run_backtest(
         )
         for fold in folds
     ]
-    results = list(_run(tasks, executor, track))
-    return _result(tasks[-1], results)
+    keys = fold_keys(tasks, hashes) if keeper else [""] * len(tasks)
+    results = dict(_run(tasks, keys, keeper, executor, track))
+    return _result(tasks[-1], [results[number] for number in range(len(tasks))])
 
 
 def _require_names(components: Sequence[str], kinds: Sequence[str]) -> None:
-    unknown = [kind for kind in kinds if kind not in KINDS]
-    if unknown or not kinds or not components:
+    unknown = [kind for kind in kinds if kind not in MEASURED_KINDS]
+    if unknown or not kinds or not components or kinds[0] == LAST_SCORE:
         raise DataError(
-            f"backtest: expected components and kinds of {KINDS}, but got {list(components)}, {list(kinds)}"
+            f"backtest: expected components and kinds of {MEASURED_KINDS}, a model first, "
+            f"but got {list(components)}, {list(kinds)}"
         )
 
 
-def _run(tasks: Sequence[FoldTask], executor: Executor | None, track: Track) -> Iterable[FoldResult]:
+def _require_set(vectors: pl.DataFrame, feature_set: FeatureSet) -> None:
+    others = sorted(set(vectors["feature_set_id"].unique()) - {feature_set.feature_set_id})
+    if others:
+        raise ModelError(f"feature vectors: expected feature set {feature_set.feature_set_id}, but got {others}")
+
+
+def _run(
+    tasks: Sequence[FoldTask],
+    keys: Sequence[str],
+    keeper: FoldKeeper | None,
+    executor: Executor | None,
+    track: Track,
+) -> Iterator[tuple[int, FoldResult]]:
+    """Each task's place and result: those kept before first, the others as they finish."""
+    waiting = []
+    for place, key in enumerate(keys):
+        found = keeper.find(key) if keeper else None
+        if found is None:
+            waiting.append(place)
+        else:
+            yield place, found
+    for place, result in track(_finished(tasks, waiting, executor), "backtest folds", len(waiting)):
+        if keeper:
+            keeper.keep(keys[place], result)
+        yield place, result
+
+
+def _finished(
+    tasks: Sequence[FoldTask], places: Sequence[int], executor: Executor | None
+) -> Iterator[tuple[int, FoldResult]]:
     if executor is None:
-        for task in track(tasks, "backtest folds", len(tasks)):
-            yield run_fold(task)
+        for place in places:
+            yield place, run_fold(tasks[place])
         return
-    futures = [executor.submit(run_fold, task) for task in tasks]
+    # The last fold has the most to learn from: begun last, it would be waited for alone.
+    futures = {executor.submit(run_fold, tasks[place]): place for place in reversed(places)}
     try:
-        for future in track(futures, "backtest folds", len(futures)):
-            yield future.result()
+        for future in as_completed(futures):
+            yield futures[future], future.result()
     finally:
         for future in futures:
             future.cancel()
 
 
-def run_fold(task: FoldTask) -> FoldResult:
-    """Train and score one fold. Reads nothing but `task`."""
-    fold, policy = task.fold, task.policy
-    shared: dict[str, Any] = {
-        "vehicles": task.vehicles,
-        "failures": task.failures,
-        "components": task.components,
-        "observed_until": task.observed_until,
-        "policy": policy,
-    }
-    training, lag = training_labels(fold, **shared)
-    labels, judged_lag = judging_labels(fold, known_until=task.known_until, **shared)
-    labels = _mark_judged(labels, task, judged_lag.lag_d)
-    past = task.vectors.filter(pl.col("as_of").is_in(fold.train_as_ofs))
-    test = task.vectors.filter(pl.col("as_of").is_in(fold.test_as_ofs))
-    features = feature_matrix(test, len(task.feature_set.names))
-    rows = test.select("vehicle_id", "as_of").with_row_index("row").join(labels, on=["vehicle_id", "as_of"])
-    rows = rows.with_columns(fold=pl.lit(fold.number, pl.Int32))
-    trained: list[Trained] = []
-    scored: list[pl.DataFrame] = [pl.DataFrame(schema=SCORE_SCHEMA)]
-    for component in task.components:
-        mine = rows.filter(pl.col("component") == component).sort("as_of", "vehicle_id")
-        for kind in task.kinds:
-            one, scores = _train_and_score(
-                kind, component, task=task, past=past, training=training, rows=mine, features=features
-            )
-            trained.append(one)
-            scored.append(scores)
-    record = FoldRecord(
-        fold.number,
-        fold.cutoff,
-        fold.test_as_ofs[0],
-        fold.test_as_ofs[-1],
-        lag.lag_d,
-        lag.source,
-        _hash(past, test, training, labels),
-        tuple(trained),
-    )
-    return FoldResult(record, pl.concat(scored), rows.drop("row"), judged_lag.lag_d)
-
-
-def _mark_judged(labels: pl.DataFrame, task: FoldTask, lag_d: float) -> pl.DataFrame:
-    """Adds `judged`. A positive that came early is not judged before its as-of has matured:
-    the negatives beside it are still pending, and it alone would flatter or blame."""
-    key = ["vehicle_id", "component", "as_of"]
-    ripe = matured(labels, task.known_until, lag_d, task.policy).select(key).with_columns(judged=pl.lit(value=True))
-    return labels.join(ripe, on=key, how="left").with_columns(
-        judged=pl.col("judged").fill_null(value=False) & pl.col("state").is_in(["positive", "negative"])
-    )
-
-
-def _train_and_score(
-    kind: str,
-    component: str,
-    *,
-    task: FoldTask,
-    past: pl.DataFrame,
-    training: pl.DataFrame,
-    rows: pl.DataFrame,
-    features: np.ndarray,
-) -> tuple[Trained, pl.DataFrame]:
-    """`rows` are the labels of `component` with `row`, the line of `features` they belong to."""
-    policy = task.policy
-    try:
-        bundle = fit_bundle(
-            kind,
-            component,
-            past,
-            training,
-            task.feature_set,
-            policy,
-            task.fold.cutoff,
-            policy.backtest.seed,
-            n_components=len(task.components),
-        )
-    except ModelError as reason:
-        return Trained(component, kind, None, 0, 0, 0, 0, None, None, str(reason)), pl.DataFrame(schema=SCORE_SCHEMA)
-    p = bundle.predict(features[rows["row"].to_numpy()])
-    scores = rows.with_columns(
-        kind=pl.lit(kind), p_failure=pl.Series(p, dtype=pl.Float64), threshold=pl.lit(bundle.threshold, pl.Float64)
-    ).with_columns(alert=pl.col("p_failure") >= pl.col("threshold"))
-    record = Trained(
-        component,
-        kind,
-        bundle.model_id,
-        bundle.n_rows,
-        bundle.n_positives,
-        bundle.n_calibration_rows,
-        bundle.n_calibration_positives,
-        bundle.calibration.method,
-        bundle.threshold,
-        None,
-    )
-    return record, scores.select(SCORE_SCHEMA.names())
-
-
-def _hash(*frames: pl.DataFrame) -> str:
-    """sha256 over the frames as NDJSON, in their row order, hex; a row's own hash adds nothing to its values."""
-    digest = hashlib.sha256()
-    for given in frames:
-        frame = given.select(pl.exclude("inputs_hash"))
-        digest.update(f"{frame.columns}{frame.height}".encode())
-        digest.update(frame.write_ndjson().encode())
-    return digest.hexdigest()
-
-
 def _result(task: FoldTask, results: Sequence[FoldResult]) -> BacktestResult:
-    """`task` is the last fold's: its vectors are all of them."""
+    """`task` is any fold's."""
     records = tuple(result.record for result in results)
     scores = pl.concat([result.scores for result in results]).sort("fold", "component", "as_of", "vehicle_id", "kind")
+    scores = serve_alerts(scores, task.policy.alerts)
     labels = pl.concat([result.labels for result in results])
+    if not labels["judged"].any():
+        _refuse_unmatured(task, labels)
     reasons = {
         (record.number, one.component, one.kind): one.reason
         for record in records
         for one in record.trained
         if one.reason is not None
     }
-    step_d = _step_d(labels)
+    step_d = grid_step_d(labels["as_of"].unique().to_list())
     measures = measure(
         scores,
         labels,
@@ -328,6 +212,7 @@ def _result(task: FoldTask, results: Sequence[FoldResult]) -> BacktestResult:
         reasons=reasons,
         policy=task.policy,
         step_d=step_d,
+        models=dict(task.vehicles.select("vehicle_id", "model").iter_rows()),
     )
     head = _head(task, records, results[-1].judged_lag_d)
     return BacktestResult(
@@ -338,9 +223,17 @@ def _result(task: FoldTask, results: Sequence[FoldResult]) -> BacktestResult:
         task.observed_until,
         task.kinds,
         task.components,
-        {**head, "step_d": step_d, **measures},
+        {**head, "step_d": step_d, "first_line": first_line(measures, task.kinds[0]), **measures},
         scores,
         records,
+    )
+
+
+def _refuse_unmatured(task: FoldTask, labels: pl.DataFrame) -> None:
+    states = dict(sorted(labels["state"].value_counts().iter_rows()))
+    raise DataError(
+        f"backtest: expected test rows whose labels have matured by {task.known_until.isoformat()}, but got "
+        f"{states or 'no row'}: the record must go on for the horizon and the reporting lag after the first cutoff"
     )
 
 
@@ -373,11 +266,6 @@ def _record_document(record: FoldRecord) -> dict[str, Any]:
         "lag_d": record.lag_d,
         "lag_source": record.lag_source,
         "inputs_hash": record.inputs_hash,
+        "intervals_d": record.intervals_d,
         "trained": [vars(one) for one in record.trained],
     }
-
-
-def _step_d(labels: pl.DataFrame) -> int:
-    """Days between neighbouring test as-ofs."""
-    days = labels["as_of"].dt.epoch("d").unique().sort().to_list()
-    return min((after - before for before, after in pairwise(days)), default=1)

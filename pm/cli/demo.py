@@ -15,6 +15,7 @@ from pm.cli.dagster import run_day, start_dagster
 from pm.cli.output import bars, print_table
 from pm.cli.rank import print_ranking
 from pm.errors import ConfigError
+from pm.features.featurefile import feature_set_of
 from pm.labels.failures import load_rules
 from pm.pipelines.executor import open_executor
 from pm.pipelines.ingest import keeping_of
@@ -74,6 +75,7 @@ def demo(vehicles: int, days: int, seed: int, workers: int, serve: bool) -> None
                 last_as_of=midnight(FIRST_DAY + timedelta(days=days)),
                 now=datetime.now(UTC),
                 executor=executor,
+                configured=feature_set_of(settings, policy),
                 track=bars,
                 say=step,
             )
@@ -114,6 +116,7 @@ def _print_report(settings: Settings, report: WholePathReport, policy: Policy, b
     print_ranking(settings, 15)
     rows = ((made.component, made.kind, made.reason) for made in report.train.components)
     print_table("What serves, and why", ("component", "kind", "evidence"), rows)
+    print_table("Leak audit", ("verdict",), ((verdict,) for verdict in report.audit.verdicts))
     page = settings.home / "backtest.html"
     page.write_bytes(artifacts.get(settings.artifacts, report.backtest.report_sha256))
     click.echo(f"Backtest report: {page}")

@@ -39,6 +39,31 @@ QUANTITIES: Final = (
     Quantity("load_pct", "%", "engine load", ("EEC2.EngPercentLoadAtCurrentSpeed",)),
     Quantity("boost_kpa", "kPa", "boost pressure", ("IC1.EngIntakeManifold1Pressure",)),
     Quantity("exhaust_c", "°C", "exhaust temperature", ("IC1.EngExhaustTemp",)),
+    Quantity("turbo_rpm", "rpm", "turbocharger speed", ("TC.EngTurbo1Speed",)),
+    Quantity("vgt_pct", "%", "position of the turbocharger's variable geometry", ("EEC6.EngVarGeomTurboActuator1",)),
+    Quantity("inlet_air_kg_h", "kg/h", "inlet air mass flow", ("EGF1.EngInletAirMassFlowRate",)),
+    Quantity("soot_load_pct", "%", "soot load of the particulate filter", ("AT1S1.Aft1DPFSootLoadPercent",)),
+    Quantity(
+        "since_regeneration_s",
+        "s",
+        "time since the last active regeneration ended",
+        ("AT1S1.Aft1DPFTimeSinceLastActiveRegen",),
+    ),
+    Quantity(
+        "regeneration_share",
+        "1",
+        "share of time the particulate filter regenerates",
+        ("DPFC1.Aft1DPFActiveRegenStatus",),
+    ),
+    Quantity("dpf_kpa", "kPa", "pressure drop over the particulate filter", ("AT1IMG.Aft1DPFDifferentialPressure",)),
+    Quantity("dpf_outlet_c", "°C", "gas temperature behind the particulate filter", ("AT1OG2.Aft1DPFOutletTemp",)),
+    Quantity("nox_in_ppm", "ppm", "NOx before the SCR catalyst", ("AT1IG1.Aftertreatment1IntakeNOx",)),
+    Quantity("nox_out_ppm", "ppm", "NOx behind the SCR catalyst", ("AT1OG1.Aftertreatment1OutletNOx",)),
+    Quantity("def_g_h", "g/h", "diesel exhaust fluid dosed", ("A1SCRDSI1.Aft1DEFActualDosingQuantity",)),
+    Quantity("doser_kpa", "kPa", "pressure at the fluid doser", ("A1SCRDSI1.Aft1DEFDoserAbsPressure",)),
+    Quantity("rail_mpa", "MPa", "fuel rail pressure", ("EFL_P2.EngInjMeteringRail1Pressure",)),
+    Quantity("rail_wanted_mpa", "MPa", "commanded fuel rail pressure", ("EEC9.EngCommandedFuelRailPressure",)),
+    Quantity("fuel_l_h", "l/h", "fuel rate", ("LFE1.EngFuelRate",)),
     Quantity("ambient_c", "°C", "outside temperature", ("AMB.AmbientAirTemp",)),
     Quantity("odometer_km", "km", "odometer reading", ("VDHR.HighResTotalVehicleDistance", "VD.TotalVehicleDistance")),
     Quantity("engine_h", "h", "reading of the engine hour meter", ("HOURS.EngTotalHoursOfOperation",)),
@@ -49,6 +74,9 @@ COMPONENT_WORDS: Final = {
     "cooling": "the cooling system",
     "brakes_air": "the air and brake system",
     "charging_starting": "the charging and starting system",
+    "aftertreatment": "the exhaust aftertreatment",
+    "turbo": "the turbocharger",
+    "fuel_injection": "the fuel injection",
 }
 
 COMPONENT_SPNS: Final[dict[str, frozenset[int]]] = {
@@ -58,5 +86,14 @@ COMPONENT_SPNS: Final[dict[str, frozenset[int]]] = {
     "brakes_air": frozenset({46, 116, 117, 118, 1086, 1087, 1088, 1089, 1090, 1351}),
     # battery and alternator currents, keyswitch, charging and battery voltages, starter relay, mode, alternator state
     "charging_starting": frozenset({114, 115, 158, 167, 168, 444, 677, 1675, 3353}),
+    # intake and outlet NOx, filter temperatures and pressure drop, regeneration status, soot, ash, time since
+    # regeneration; dosing, doser pressure, SCR temperature, conversion; fluid level and temperature, soot threshold
+    "aftertreatment": frozenset(
+        {81, 1761, 3031, 3216, 3226, 3242, 3246, 3251, 3700, 3719, 3720, 3721, 4331, 4334, 4360, 4364, 5466}
+    ),
+    # boost, turbocharger speed, oil pressure, VGT actuator, wastegate, exhaust temperature, VGT position
+    "turbo": frozenset({102, 103, 104, 173, 641, 1127, 1188, 2795}),
+    # delivery, timing and metering rails, commanded rail; injectors 1 to 8, metering valve, misfire of any or one
+    "fuel_injection": frozenset({94, 156, 157, 164, *range(651, 659), 1076, 1322, *range(1323, 1331), 1349, 5313}),
 }
 """J1939 SPNs whose trouble codes point at a component."""

@@ -5,6 +5,7 @@ latest day back, never in an order that depends on how many vehicles are asked: 
 are the same bits alone and in a fleet. NaN: not computable.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -18,7 +19,6 @@ Numbers = npt.NDArray[np.float64]
 MINIMUM_SLOPE_DAYS: Final = 4
 MINIMUM_DAYS_BEFORE: Final = 7
 """Days with data that a truck's own past needs before a change against it means anything."""
-MINIMUM_PEERS: Final = 3
 
 
 class WindowStatistics:
@@ -28,25 +28,38 @@ class WindowStatistics:
         self._days = days
         self._models = models
         self._pooled: dict[tuple[int, int], tuple[Numbers, Numbers, Numbers]] = {}
+        self._known: dict[tuple[str, int], Numbers] = {}
 
     def mean(self, quantity: int, days: int) -> Numbers:
         """Mean of all values of the last `days` days."""
-        n, mean, _ = self._pool(0, days)
-        return _only(n[:, quantity] > 0, mean[:, quantity])
+        return self._of_all("mean", days, self._means)[:, quantity]
 
     def std(self, quantity: int, days: int) -> Numbers:
         """Sample standard deviation (n - 1) of all values of the last `days` days."""
-        n, _, m2 = self._pool(0, days)
-        enough = n[:, quantity] > 1
-        return _only(enough, np.sqrt(m2[:, quantity] / np.where(enough, n[:, quantity] - 1, 1.0)))
+        return self._of_all("std", days, self._stds)[:, quantity]
 
     def minimum(self, quantity: int, days: int) -> Numbers:
-        low: Numbers = self._days.minimum[:days, :, quantity].min(axis=0)
-        return _only(np.isfinite(low), low)
+        """Least value of the last `days` days."""
+        return self._of_all("minimum", days, lambda d: _finite(self._days.minimum[:d].min(axis=0)))[:, quantity]
 
     def maximum(self, quantity: int, days: int) -> Numbers:
-        high: Numbers = self._days.maximum[:days, :, quantity].max(axis=0)
-        return _only(np.isfinite(high), high)
+        """Greatest value of the last `days` days."""
+        return self._of_all("maximum", days, lambda d: _finite(self._days.maximum[:d].max(axis=0)))[:, quantity]
+
+    def _of_all(self, kind: str, days: int, compute: Callable[[int], Numbers]) -> Numbers:
+        """A statistic of every quantity [vehicle, quantity], computed once: 60 cost little more than one."""
+        if (kind, days) not in self._known:
+            self._known[kind, days] = compute(days)
+        return self._known[kind, days]
+
+    def _means(self, days: int) -> Numbers:
+        n, mean, _ = self._pool(0, days)
+        return _only(n > 0, mean)
+
+    def _stds(self, days: int) -> Numbers:
+        n, _, m2 = self._pool(0, days)
+        enough = n > 1
+        return _only(enough, np.sqrt(m2 / np.where(enough, n - 1, 1.0)))
 
     def slope(self, quantity: int, days: int) -> Numbers:
         """Least-squares slope a day of the daily means; needs 4 days with data."""
@@ -66,17 +79,6 @@ class WindowStatistics:
         n_days = (self._days.n[days : days + BEFORE_D, :, quantity] > 0).sum(axis=0)
         enough = (n_days >= MINIMUM_DAYS_BEFORE) & (n[:, quantity] > 0)
         return _only(enough, self.mean(quantity, days) - past[:, quantity])
-
-    def against_peers(self, quantity: int, days: int) -> Numbers:
-        """Mean of the last `days` days minus the median over trucks of the same model, at least 3."""
-        own = self.mean(quantity, days)
-        middle = np.full_like(own, np.nan)
-        for model in np.unique(self._models):
-            members = self._models == model
-            seen = own[members & np.isfinite(own)]
-            if seen.size >= MINIMUM_PEERS:
-                middle[members] = np.median(seen)
-        return own - middle
 
     def excess(self, quantity: int, over: int, days: int) -> Numbers:
         """Mean of one quantity minus that of another over the last `days` days."""
@@ -109,6 +111,46 @@ class WindowStatistics:
             later_first = np.where(there, first, later_first)
         return _only(np.isfinite(later_first), total)
 
+    def quantile(self, quantity: int, days: int, q: float) -> Numbers:
+        """The value that the share `q` of all values of the last `days` days stays below.
+
+        From the days' sketches, off by at most half the width of their buckets (`pm.features.sketch.half_width`),
+        and never outside the least and greatest value. Days whose sketch was not kept do not count.
+        """
+        grid = self._days
+        found = grid.sketches.quantiles(grid.sketch[:days, :, quantity], q)
+        low, high = grid.minimum[:days, :, quantity].min(axis=0), grid.maximum[:days, :, quantity].max(axis=0)
+        return _only(np.isfinite(found), np.clip(found, low, high))
+
+    def share_in_range(self, quantity: int, range_index: int, days: int) -> Numbers:
+        """Share of the time with values of the last `days` days in one of the quantity's ranges, from 0.
+
+        Ranges are declared in `pm.features.ranges`. NaN where the quantity has no such range or no time was counted.
+        """
+        in_range = [_counted_sum(grid[:days, :, quantity]) for grid in self._days.range_us]
+        total = np.zeros(self._models.size)
+        for time_us in in_range:
+            total = total + np.where(np.isnan(time_us), 0.0, time_us)
+        if not 0 <= range_index < len(in_range):
+            return np.full(self._models.size, np.nan)
+        return _only(total > 0, in_range[range_index] / np.where(total > 0, total, 1.0))
+
+    def transitions(self, quantity: int, days: int) -> Numbers:
+        """How often a value differed from the one before it over the last `days` days, within a day and log file."""
+        return _counted_sum(self._days.n_transitions[:days, :, quantity])
+
+    def starts(self, days: int) -> Numbers:
+        """Engine starts over the last `days` days.
+
+        They are counted with the quantity whose ranges declare a start (`pm.features.ranges.STARTED`): it must be
+        one of the quantities that the cells were made for.
+        """
+        found = np.full(self._models.size, np.nan)
+        for quantity in reversed(range(self._days.n_starts.shape[2])):
+            starts = _counted_sum(self._days.n_starts[:days, :, quantity])
+            found = np.where(np.isnan(starts), found, starts)
+        return found
+
     def _pool(self, start: int, stop: int) -> tuple[Numbers, Numbers, Numbers]:
         """n, mean and m2 [vehicle, quantity] over the days start to before stop."""
         if (start, stop) not in self._pooled:
@@ -125,6 +167,16 @@ def _day_sum(values: Numbers) -> Numbers:
     for one_day in values:
         total = total + one_day
     return total
+
+
+def _counted_sum(values: Numbers) -> Numbers:
+    """Sum over the first axis of what was counted; NaN where nothing was."""
+    there = np.isfinite(values)
+    return _only(np.any(there, axis=0), _day_sum(np.where(there, values, 0.0)))
+
+
+def _finite(values: Numbers) -> Numbers:
+    return _only(np.isfinite(values), values)
 
 
 def _only(valid: npt.NDArray[np.bool_], values: Numbers) -> Numbers:

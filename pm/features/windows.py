@@ -5,10 +5,11 @@ and from whole days before it, so arrivals after it change nothing; as-ofs are t
 memory is bounded by one span and spans may run anywhere in any order.
 """
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -17,23 +18,72 @@ import polars as pl
 
 from pm.asof import known, require_instant
 from pm.errors import ConfigError
-from pm.features.cells import cell_versions, select_days
+from pm.features.cells import Days, cell_versions
 from pm.features.coverage import Coverage, presence
-from pm.features.faults import CODE_KINDS, code_features
-from pm.features.featureset import BEFORE_D, Feature, FeatureSet, Recipe
-from pm.features.history import HISTORY_KINDS, history_features
-from pm.features.quantities import BY_NAME, COMPONENT_SPNS, Quantity
+from pm.features.definition import (
+    BEFORE_D,
+    CODE_KINDS,
+    EVENT_KINDS,
+    HISTORY_KINDS,
+    KINDS,
+    METER_KINDS,
+    SIGNAL_KINDS,
+    Feature,
+    FeatureSet,
+    Recipe,
+)
+from pm.features.events import KNOWN_EVENT, event_features
+from pm.features.faults import CodeDays, code_features, silent_is_zero
+from pm.features.grid import SpanGrid, span_days
+from pm.features.history import history_features
+from pm.features.meters import meter_features
+from pm.features.peers import against_others, peer_groups
+from pm.features.quantities import Quantity
 from pm.features.statistics import WindowStatistics
+from pm.features.vectors import Batch, as_vectors
 from pm.policy import Policy
-from pm.schema import UTC_INSTANT
 from pm.tables import DAILY_FAULT, DAILY_SIGNAL, FAILURE, FEATURE_VECTOR, VEHICLE
 
 Numbers = npt.NDArray[np.float64]
 
 _SPAN_D: Final = 28
-_SIGNAL_KINDS: Final = frozenset(("mean", "min", "max", "std", "slope", "change", "peers", "excess", "gain", "latest"))
-_OWN_KINDS: Final = frozenset(("days_with_data", "age"))
 _D_PER_A: Final = 365.25
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What vectors are made from; at least the `lookback_d` days of the set before each as-of."""
+
+    vehicles: pl.DataFrame
+    """`VEHICLE`. A vehicle has a row from max(in_service_at, known_at) until left_at, with nulls and no
+    data_until where it has no data."""
+    daily_signals: pl.DataFrame
+    """`DAILY_SIGNAL` of all vehicles that may be peers; older days change nothing."""
+    daily_faults: pl.DataFrame
+    failures: pl.DataFrame
+    """`FAILURE`, all versions."""
+    events: pl.DataFrame = field(default_factory=KNOWN_EVENT.empty)
+    """`KNOWN_EVENT` of the set's `event_lookback_d` days."""
+    readings: pl.DataFrame = field(default_factory=DAILY_SIGNAL.empty)
+    """`DAILY_SIGNAL` of the days after repairs, of the counters whose gain since a repair is asked for."""
+    presence: pl.DataFrame | None = None
+    """When there was data of any signal, where `daily_signals` holds some signals only; None: as it says."""
+
+    def checked(self) -> "Sources":
+        """The same, each frame with its table's columns.
+
+        Raises:
+            DataError: a frame does not fit its table.
+        """
+        return Sources(
+            VEHICLE.check(self.vehicles).sort("vehicle_id"),
+            DAILY_SIGNAL.check(self.daily_signals, unique=False),
+            DAILY_FAULT.check(self.daily_faults, unique=False),
+            FAILURE.check(self.failures, unique=False),
+            KNOWN_EVENT.check(self.events, unique=False),
+            DAILY_SIGNAL.check(self.readings, unique=False),
+            self.presence,
+        )
 
 
 def build_vectors(
@@ -45,17 +95,15 @@ def build_vectors(
     daily_faults: pl.DataFrame,
     failures: pl.DataFrame,
     policy: Policy,
+    events: pl.DataFrame | None = None,
+    readings: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """`FEATURE_VECTOR`: one row a vehicle in the fleet at each as-of, by as-of, then vehicle.
 
     Args:
         feature_set: which features, in which order.
         as_ofs: UTC instants; the last full day is the UTC day before each.
-        vehicles: `VEHICLE`. A vehicle has a row from max(in_service_at, known_at) until left_at,
-            with nulls and no data_until where it has no data.
-        daily_signals, daily_faults: at least the `feature_set.lookback_d` days before each as-of, of
-            all vehicles that may be peers; older days change nothing.
-        failures: `FAILURE`, all versions.
+        vehicles, daily_signals, daily_faults, failures, events, readings: as in `Sources`.
         policy: kept in the signature so that a set may depend on it; this one reads nothing more.
 
     Raises:
@@ -63,77 +111,97 @@ def build_vectors(
         ConfigError: the set holds a feature that is not computed here.
     """
     del policy
-    plan = _plan(feature_set)
-    sources = _Sources(
-        VEHICLE.check(vehicles).sort("vehicle_id"),
-        DAILY_SIGNAL.check(daily_signals, unique=False),
-        DAILY_FAULT.check(daily_faults, unique=False),
-        FAILURE.check(failures, unique=False),
-    )
-    ordered = sorted({require_instant(as_of, "as_of") for as_of in as_ofs})
-    made = [rows for span in _spans(ordered) for rows in _span_vectors(plan, span, sources)]
+    sources = Sources(
+        vehicles, daily_signals, daily_faults, failures,
+        KNOWN_EVENT.empty() if events is None else events, DAILY_SIGNAL.empty() if readings is None else readings,
+    )  # fmt: skip
+    made = [as_vectors(feature_set.feature_set_id, batch) for batch in build_batches(feature_set, as_ofs, sources)]
     return FEATURE_VECTOR.check(pl.concat([FEATURE_VECTOR.empty(), *made]))
 
 
-@dataclass(frozen=True)
-class _Sources:
-    vehicles: pl.DataFrame
-    daily_signals: pl.DataFrame
-    daily_faults: pl.DataFrame
-    failures: pl.DataFrame
+def build_batches(
+    feature_set: FeatureSet, as_ofs: Sequence[datetime], sources: Sources, *, wanted: Sequence[Feature] | None = None
+) -> Iterator[Batch]:
+    """The values at each as-of at which there is a fleet, ascending: of the whole set, or of some of its features.
+
+    A feature's values are the same bits whatever else is wanted. Raises as `build_vectors`.
+    """
+    plan = _plan(feature_set, feature_set.features if wanted is None else wanted)
+    checked = sources.checked()
+    for span in _spans(sorted({require_instant(as_of, "as_of") for as_of in as_ofs})):
+        yield from _span_batches(plan, span, checked)
 
 
 @dataclass(frozen=True)
 class _Span:
-    versions: pl.DataFrame
+    grid: SpanGrid
     presence: pl.DataFrame
     faults: pl.DataFrame
-    failures: pl.DataFrame
+    readings: pl.DataFrame
+    sources: Sources
 
 
 @dataclass(frozen=True)
 class _Plan:
     feature_set: FeatureSet
-    lookback_d: int
+    features: Sequence[Feature]
     quantities: tuple[Quantity, ...]
     positions: Mapping[str, int]
 
+    @property
+    def lookback_d(self) -> int:
+        return self.feature_set.lookback_d
+
+    @cached_property
+    def by_kind(self) -> Mapping[str, tuple[Recipe, ...]]:
+        """The different recipes of each kind, in the order of the features."""
+        found: dict[str, dict[Recipe, None]] = {}
+        for feature in self.features:
+            found.setdefault(feature.recipe.kind, {})[feature.recipe] = None
+        return {kind: tuple(recipes) for kind, recipes in found.items()}
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        return frozenset(self.by_kind)
+
     def recipes(self, *kinds: str) -> tuple[Recipe, ...]:
-        """The set's different recipes of these kinds, in the set's order."""
-        return tuple(dict.fromkeys(f.recipe for f in self.feature_set.features if f.recipe.kind in kinds))
+        """The different recipes of these kinds."""
+        return tuple(chain.from_iterable(self.by_kind.get(kind, ()) for kind in sorted(kinds)))
+
+    def places(self, recipe: Recipe) -> list[int]:
+        """Positions of the quantities that a recipe speaks of."""
+        return [self.positions[name] for name in recipe.of.split("-")]
 
 
-def _plan(feature_set: FeatureSet) -> _Plan:
-    for feature in feature_set.features:
-        _check(feature)
-    names = dict.fromkeys(name for feature in feature_set.features for name in _quantities_of(feature))
-    return _Plan(
-        feature_set,
-        feature_set.lookback_d,
-        tuple(BY_NAME[name] for name in names),
-        {name: i for i, name in enumerate(names)},
+def _plan(feature_set: FeatureSet, features: Sequence[Feature]) -> _Plan:
+    for feature in features:
+        _check(feature_set, feature)
+    names = dict.fromkeys(
+        name
+        for feature in features
+        if feature.recipe.kind in SIGNAL_KINDS
+        for name in feature_set.quantities_of(feature.recipe)
     )
+    by_name = feature_set.quantity_by_name
+    positions = {name: i for i, name in enumerate(names)}
+    return _Plan(feature_set, features, tuple(by_name[name] for name in names), positions)
 
 
-def _check(feature: Feature) -> None:
+def _check(feature_set: FeatureSet, feature: Feature) -> None:
     recipe = feature.recipe
-    kinds = _SIGNAL_KINDS | _OWN_KINDS | CODE_KINDS | HISTORY_KINDS
-    if recipe.kind not in kinds:
-        raise ConfigError(f"feature {feature.name}: expected a recipe of {sorted(kinds)}, but got {recipe.kind!r}")
+    if recipe.kind not in KINDS:
+        raise ConfigError(f"feature {feature.name}: expected a recipe of {sorted(KINDS)}, but got {recipe.kind!r}")
     if recipe.kind in CODE_KINDS and recipe.days > BEFORE_D:
         raise ConfigError(f"feature {feature.name}: expected at most {BEFORE_D} days, but got {recipe.days}")
-    if recipe.kind in CODE_KINDS and recipe.of not in ("", *COMPONENT_SPNS):
-        raise ConfigError(f"feature {feature.name}: expected one of {sorted(COMPONENT_SPNS)}, but got {recipe.of!r}")
-
-
-def _quantities_of(feature: Feature) -> Iterable[str]:
-    if feature.recipe.kind not in _SIGNAL_KINDS:
-        return ()
-    names = feature.recipe.of.split("-")
-    unknown = [name for name in names if name not in BY_NAME]
+    unknown = [name for name in feature_set.quantities_of(recipe) if name not in feature_set.quantity_by_name]
     if unknown:
         raise ConfigError(f"feature {feature.name}: expected known quantities, but got {unknown}")
-    return names
+    known_components = sorted(feature_set.component_by_name)
+    if recipe.kind in HISTORY_KINDS:
+        return
+    others = [name for name in feature_set.components_of(recipe) if name not in known_components]
+    if others:
+        raise ConfigError(f"feature {feature.name}: expected one of {known_components}, but got {others[0]!r}")
 
 
 def _spans(ordered: Sequence[datetime]) -> Iterator[list[datetime]]:
@@ -148,20 +216,36 @@ def _spans(ordered: Sequence[datetime]) -> Iterator[list[datetime]]:
         yield span
 
 
-def _span_vectors(plan: _Plan, span: Sequence[datetime], sources: _Sources) -> Iterator[pl.DataFrame]:
+def _span_batches(plan: _Plan, span: Sequence[datetime], sources: Sources) -> Iterator[Batch]:
     first = span[0].date() - timedelta(days=plan.lookback_d)
     in_span = pl.col("day").is_between(first, span[-1].date(), closed="left")
     signals = known(sources.daily_signals, span[-1]).filter(in_span)
-    ready = _Span(
-        cell_versions(signals, plan.quantities),
-        presence(signals),
-        known(sources.daily_faults, span[-1]).filter(in_span),
-        sources.failures,
-    )
+    if not plan.recipes("quantile"):  # sketches are most of the bytes, and only quantiles are read from them
+        signals = signals.with_columns(sketch=pl.lit(None, dtype=pl.Binary))
+    heard = presence(signals) if sources.presence is None else known(sources.presence, span[-1]).filter(in_span)
+    faults = known(sources.daily_faults, span[-1]).filter(in_span)
+    first_day, n_days = span_days(span[0], span[-1], plan.lookback_d)
+    grid = SpanGrid(
+        cell_versions(signals, plan.quantities), vehicle_ids=sources.vehicles["vehicle_id"].to_list(),
+        n_quantities=len(plan.quantities), first_day=first_day, n_days=n_days, kinds=plan.kinds,
+    )  # fmt: skip
+    ready = _Span(grid, heard, faults, _readings(plan, sources), sources)
     for as_of in span:
         fleet = _fleet(sources.vehicles, as_of)
         if fleet.height:
-            yield _vectors(plan, as_of, fleet, ready)
+            yield _batch(plan, as_of, fleet, ready)
+
+
+def _readings(plan: _Plan, sources: Sources) -> pl.DataFrame:
+    """Every row that a gain since a repair may be read from, once."""
+    recipes = plan.recipes(*METER_KINDS)
+    counters = {name for recipe in recipes for name in plan.feature_set.quantities_of(recipe)}
+    wanted = [source for name in sorted(counters) for source in plan.feature_set.quantity_by_name[name].sources]
+    if not wanted:
+        return DAILY_SIGNAL.empty()
+    both = pl.concat([sources.daily_signals, sources.readings])
+    mine = both.filter(pl.concat_str("message", "signal", separator=".").is_in(wanted))
+    return mine.unique(DAILY_SIGNAL.key)
 
 
 def _fleet(vehicles: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
@@ -172,30 +256,34 @@ def _fleet(vehicles: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
     )
 
 
-def _vectors(plan: _Plan, as_of: datetime, fleet: pl.DataFrame, span: _Span) -> pl.DataFrame:
+def _batch(plan: _Plan, as_of: datetime, fleet: pl.DataFrame, span: _Span) -> Batch:
     vehicle_ids = fleet["vehicle_id"].to_list()
-    days = select_days(
-        span.versions, as_of, vehicle_ids=vehicle_ids, n_quantities=len(plan.quantities), lookback_d=plan.lookback_d
-    )
-    models = fleet["model"].fill_null("").rank("dense").cast(pl.Int64).to_numpy()
     coverage = Coverage(span.presence, as_of, vehicle_ids=vehicle_ids, lookback_d=plan.lookback_d)
+    components = plan.feature_set.component_by_name
+    failures = span.sources.failures
     computed = {
         Recipe("age"): _age_a(fleet, as_of),
-        **_signal_values(plan, WindowStatistics(days, models)),
+        **{recipe: _is_model(fleet, recipe.of) for recipe in plan.recipes("is_model")},
+        **_from_dailies(plan, as_of, fleet, span, coverage),
         **{recipe: coverage.n_days_with_data(recipe.days) for recipe in plan.recipes("days_with_data")},
-        **code_features(
-            span.faults,
-            as_of,
-            plan.recipes(*CODE_KINDS),
-            vehicle_ids=vehicle_ids,
-            n_days_with_data=coverage.n_days_with_data,
+        **event_features(
+            span.sources.events, as_of, plan.recipes(*EVENT_KINDS), vehicle_ids=vehicle_ids, components=components
         ),
-        **history_features(span.failures, as_of, plan.recipes(*HISTORY_KINDS), vehicle_ids=vehicle_ids),
-    }
-    matrix = np.empty((fleet.height, len(plan.feature_set.features)))
-    for position, feature in enumerate(plan.feature_set.features):
+        **history_features(failures, as_of, plan.recipes(*HISTORY_KINDS), vehicle_ids=vehicle_ids),
+        **meter_features(
+            span.readings, failures, as_of, plan.recipes(*METER_KINDS), vehicle_ids=vehicle_ids,
+            quantities=plan.feature_set.quantity_by_name,
+        ),
+    }  # fmt: skip
+    matrix = np.empty((fleet.height, len(plan.features)), dtype="<f4")
+    for position, feature in enumerate(plan.features):
         matrix[:, position] = computed[feature.recipe]
-    return _as_frame(plan.feature_set.feature_set_id, as_of, vehicle_ids, coverage.data_until, matrix)
+    return Batch(as_of, fleet["vehicle_id"], coverage.data_until, matrix)
+
+
+def _is_model(fleet: pl.DataFrame, name: str) -> Numbers:
+    """1 or 0 [vehicle]; NaN where the model is not known."""
+    return (fleet["model"] == name).cast(pl.Float64).to_numpy()
 
 
 def _age_a(fleet: pl.DataFrame, as_of: datetime) -> Numbers:
@@ -203,40 +291,56 @@ def _age_a(fleet: pl.DataFrame, as_of: datetime) -> Numbers:
     return (now_a - fleet["model_year"].cast(pl.Float64)).to_numpy()
 
 
-def _signal_values(plan: _Plan, statistics: WindowStatistics) -> Mapping[Recipe, Numbers]:
+def _from_dailies(
+    plan: _Plan, as_of: datetime, fleet: pl.DataFrame, span: _Span, coverage: Coverage
+) -> Mapping[Recipe, Numbers]:
+    vehicle_ids = fleet["vehicle_id"].to_list()
+    groups = peer_groups(fleet)
+    days = span.grid.at(as_of, vehicle_ids=vehicle_ids, lookback_d=plan.lookback_d)
+    statistics = WindowStatistics(days, groups[1])
+    values = _signal_values(plan, statistics, groups)
+    coded, with_lamp = plan.recipes(*CODE_KINDS), plan.recipes("red_above")
+    if not coded and not with_lamp:
+        return values
+    code_days = CodeDays(span.faults, as_of, vehicle_ids)
+    n_days = coverage.n_days_with_data
+    of_codes = code_features(code_days, coded, components=plan.feature_set.component_by_name, n_days_with_data=n_days)
+    red = code_days.red
+    lamps = {}
+    for recipe in with_lamp:
+        place = plan.positions[recipe.of]
+        counts = _red_above(red, days, statistics.mean(place, BEFORE_D), recipe, place)
+        lamps[recipe] = silent_is_zero(counts, n_days(recipe.days))
+    return {**values, **of_codes, **lamps}
+
+
+def _signal_values(plan: _Plan, statistics: WindowStatistics, groups: tuple[npt.NDArray[np.int64], ...]) -> Mapping[
+    Recipe, Numbers
+]:  # fmt: skip
     compute: dict[str, Callable[..., Numbers]] = {
         "mean": statistics.mean, "std": statistics.std, "min": statistics.minimum, "max": statistics.maximum,
-        "slope": statistics.slope, "change": statistics.change, "peers": statistics.against_peers,
-        "gain": statistics.gain, "latest": statistics.latest, "excess": statistics.excess,
+        "slope": statistics.slope, "change": statistics.change, "gain": statistics.gain, "latest": statistics.latest,
+        "excess": statistics.excess,
     }  # fmt: skip
-    return {
-        recipe: compute[recipe.kind](*(plan.positions[name] for name in recipe.of.split("-")), recipe.days)
-        for recipe in plan.recipes(*_SIGNAL_KINDS)
+    values = {
+        recipe: way(*plan.places(recipe), recipe.days) for kind, way in compute.items() for recipe in plan.recipes(kind)
     }
+    close, wide = groups
+    for recipe in plan.recipes("peers"):
+        own = statistics.mean(plan.positions[recipe.of], recipe.days)
+        values[recipe] = against_others(own, (close, wide))
+    for recipe in plan.recipes("quantile"):
+        values[recipe] = statistics.quantile(plan.positions[recipe.of], recipe.days, recipe.at)
+    for recipe in plan.recipes("share"):
+        values[recipe] = statistics.share_in_range(plan.positions[recipe.of], int(recipe.at), recipe.days)
+    for recipe in plan.recipes("transitions"):
+        values[recipe] = statistics.transitions(plan.positions[recipe.of], recipe.days)
+    for recipe in plan.recipes("starts"):
+        values[recipe] = statistics.starts(recipe.days)
+    return values
 
 
-def _as_frame(
-    feature_set_id: str, as_of: datetime, vehicle_ids: Sequence[int], data_until: pl.Series, matrix: Numbers
-) -> pl.DataFrame:
-    values = np.ascontiguousarray(matrix, dtype="<f4")
-    values[np.isnan(values)] = np.nan  # one bit pattern for null, whatever made it
-    hashes = [
-        _inputs_hash(feature_set_id, vehicle_id, as_of, row)
-        for vehicle_id, row in zip(vehicle_ids, values, strict=True)
-    ]
-    lists = pl.Series(values.ravel(), dtype=pl.Float32).fill_nan(None).reshape(values.shape).arr.to_list()
-    return pl.DataFrame(
-        {
-            "feature_set_id": pl.repeat(feature_set_id, len(vehicle_ids), eager=True),
-            "vehicle_id": pl.Series(vehicle_ids, dtype=pl.Int32),
-            "as_of": pl.repeat(as_of, len(vehicle_ids), dtype=UTC_INSTANT, eager=True),
-            "data_until": data_until,
-            "features": lists,
-            "inputs_hash": hashes,
-        }
-    )
-
-
-def _inputs_hash(feature_set_id: str, vehicle_id: int, as_of: datetime, values: npt.NDArray[np.float32]) -> str:
-    head = f"{feature_set_id}|{vehicle_id}|{as_of.isoformat()}|".encode()
-    return hashlib.sha256(head + values.tobytes()).hexdigest()[:16]
+def _red_above(red: npt.NDArray[np.bool_], days: Days, usual: Numbers, recipe: Recipe, quantity: int) -> Numbers:
+    """Days [vehicle] with the red lamp on and a daily mean above the usual one; NaN where no lamp was ever on."""
+    high = (days.n[: recipe.days, :, quantity] > 0) & (days.mean[: recipe.days, :, quantity] > usual)
+    return np.where(red.any(axis=0), (red[: recipe.days] & high).sum(axis=0), np.nan)

@@ -5,6 +5,7 @@ every version of a line keeps its own row, so history can be replayed. What a fa
 is `pm.labels.horizon`. The file's format is written at its head.
 """
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +14,13 @@ from typing import Any, Final
 
 import polars as pl
 
-from pm.errors import ConfigError
+from pm.errors import ConfigError, DataError
 from pm.tables import FAILURE, FAILURE_KINDS, WORK_ORDER
 
 OTHER: Final = "other"
 WITHDRAWN: Final = "withdrawn"
 _PATTERN_CHARACTERS: Final = 1000
+_CLASS: Final = re.compile("[a-z][a-z0-9_]{0,62}")
 _TEXT_CHARACTERS: Final = 4000
 """A description is searched this far; shops paste whole reports."""
 _LISTS: Final = ("vmrs_prefix", "reason_for_repair", "work_accomplished", "failure_code")
@@ -36,6 +38,8 @@ class Rule:
     name: str
     outcome: str
     condition: pl.Expr
+    text: str | None = None
+    """The pattern looked for in the description, if any."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +73,10 @@ def load_rules(path: Path) -> FailureRules:
     unknown = sorted(set(content) - {"component", "kind", "instants"})
     if unknown:
         raise ConfigError(f"failure rules {path}: expected component, kind and instants, but got {unknown}")
+    classes = _classes(content)
     rules = FailureRules(
-        _rules(path, content, "component"),
-        _rules(path, content, "kind"),
+        _rules(path, content, "component", classes),
+        _rules(path, content, "kind", classes),
         _instants(path, content, "failed_at"),
         _instants(path, content, "restored_at"),
     )
@@ -109,6 +114,22 @@ def classify(work_orders: pl.DataFrame, rules: FailureRules) -> pl.DataFrame:
     return FAILURE.check(made.sort(FAILURE.key))
 
 
+def require_classified(failures: pl.DataFrame, rules: FailureRules) -> pl.DataFrame:
+    """`failures` (`FAILURE`) unchanged, where they speak of the rules' components only.
+
+    Raises:
+        DataError: they name another component: they were made by other rules, and labels of these rules'
+            components would all be negative.
+    """
+    unknown = sorted(set(failures["component"].unique()) - {*rules.components, OTHER})
+    if unknown:
+        raise DataError(
+            f"stored failures: expected components {list(rules.components)}, but got {unknown} of other rules: "
+            "run `pm labels` first"
+        )
+    return failures
+
+
 def _first_match(rules: Sequence[Rule], outcomes: Iterable[str], otherwise: str) -> pl.Expr:
     return pl.coalesce(
         *(pl.when(rule.condition).then(pl.lit(given)) for rule, given in zip(rules, outcomes, strict=True)),
@@ -116,16 +137,33 @@ def _first_match(rules: Sequence[Rule], outcomes: Iterable[str], otherwise: str)
     )
 
 
-def _rules(path: Path, content: Mapping[str, Any], section: str) -> tuple[Rule, ...]:
+def _classes(content: Mapping[str, Any]) -> frozenset[str]:
+    """The component classes that [[component]] entries give."""
+    entries = content.get("component", [])
+    given = (entry.get("component") for entry in entries if isinstance(entry, dict)) if entries else ()
+    return frozenset(name for name in given if isinstance(name, str)) | {OTHER}
+
+
+def _rules(path: Path, content: Mapping[str, Any], section: str, classes: frozenset[str]) -> tuple[Rule, ...]:
     entries = content.get(section, [])
     if not isinstance(entries, list):
         raise ConfigError(f"failure rules {path}: expected [[{section}]] entries, but got {entries!r}")
-    return tuple(
-        _rule(f"failure rules {path}, [[{section}]] {i + 1}", entry, section) for i, entry in enumerate(entries)
-    )
+    made: list[Rule] = []
+    for number, entry in enumerate(entries, 1):
+        where = f"failure rules {path}, [[{section}]] {number}"
+        if number > 1 and not set(entries[number - 2]) - {"name", section}:
+            raise ConfigError(
+                f"{where}: expected an entry that can be reached, but got one after {made[-1].name!r}, which matches "
+                "every line"
+            )
+        rule = _rule(where, entry, section, classes)
+        if rule.name in {other.name for other in made}:
+            raise ConfigError(f"{where}: expected a name of its own, but got {rule.name!r} twice")
+        made.append(rule)
+    return tuple(made)
 
 
-def _rule(where: str, entry: Any, section: str) -> Rule:
+def _rule(where: str, entry: Any, section: str, classes: frozenset[str]) -> Rule:
     if not isinstance(entry, dict):
         raise ConfigError(f"{where}: expected a table, but got {entry!r}")
     given = dict(entry)
@@ -133,9 +171,20 @@ def _rule(where: str, entry: Any, section: str) -> Rule:
     outcome = _text(where, given, section)
     if section == "kind" and outcome not in set(FAILURE_KINDS) - {WITHDRAWN}:
         raise ConfigError(f"{where}: expected kind one of {FAILURE_KINDS[:-1]}, but got {outcome!r}")
+    if section == "component" and not _CLASS.fullmatch(outcome):
+        raise ConfigError(f"{where}: expected component of small letters, digits and _, but got {outcome!r}")
+    _require_classes(where, given, classes)
     lists = (*_LISTS, "component") if section == "kind" else _LISTS
     conditions = [_condition(where, key, value, lists) for key, value in given.items()]
-    return Rule(name, outcome, pl.all_horizontal(pl.lit(value=True), *conditions))
+    text = _pattern(where, given["text"]) if "text" in given else None
+    return Rule(name, outcome, pl.all_horizontal(pl.lit(value=True), *conditions), text)
+
+
+def _require_classes(where: str, given: Mapping[str, Any], classes: frozenset[str]) -> None:
+    asked = given.get("component")
+    unknown = sorted(set(map(str, asked)) - classes) if isinstance(asked, list) else []
+    if unknown:
+        raise ConfigError(f"{where}: expected component of {sorted(classes)}, but got {unknown}")
 
 
 def _text(where: str, given: dict[str, Any], key: str) -> str:
@@ -174,7 +223,10 @@ def _pattern(where: str, value: Any) -> str:
 
 
 def _instants(path: Path, content: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    given = content.get("instants", {}).get(key, list(_INSTANTS[key]))
+    section = content.get("instants", {})
+    if not isinstance(section, dict) or set(section) - set(_INSTANTS):
+        raise ConfigError(f"failure rules {path}: expected [instants] with {sorted(_INSTANTS)}, but got {section!r}")
+    given = section.get(key, list(_INSTANTS[key]))
     if not isinstance(given, list) or not given or any(name not in _INSTANTS[key] for name in given):
         raise ConfigError(f"failure rules {path}: expected [instants] {key} of {_INSTANTS[key]}, but got {given!r}")
     return tuple(given)

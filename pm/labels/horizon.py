@@ -5,9 +5,11 @@ before. When a label may be trained on is `pm.labels.maturation`.
 
 A row of (vehicle, component, as_of a, horizon H) at knowledge time k is
   positive  a failure with failed_at in (a, a + H] is known by k
-  censored  else, if the vehicle left, or the component was renewed by plan, in (a, a + H] (known by
-            k), or observation ended before a + H and k is past it
-  negative  else, if k >= a + H + lag
+  censored  else, if the vehicle left, or the component was renewed by plan or in a campaign, in
+            (a, a + H] (known by k), or observation ended before a + H and k is past it; or a failure
+            is dated after a + H on the first day after closed ones that began before a + H, so that
+            nobody knows on which side it happened
+  negative  else, if k >= a + H + lag and the bookings due then are over (`pm.labels.booking`)
   pending   else
 """
 
@@ -18,6 +20,8 @@ from typing import Final
 import polars as pl
 
 from pm.asof import known, latest_known, require_instant
+from pm.labels.booking import ANY_TIME, Booking, Calendar
+from pm.labels.maturation import ripe_at
 from pm.policy import Policy
 from pm.schema import UTC_INSTANT
 from pm.tables import FAILURE, LABEL, VEHICLE
@@ -27,6 +31,8 @@ _SAID: Final = ("vehicle_id", "component", "kind", "failed_at")
 """What a version says about labels; one that changes something else begins nothing new."""
 _ROW: Final = ("vehicle_id", "component", "as_of")
 _LABEL: Final = (*_ROW, "horizon_d")
+_INSTANTS: Final = {"as_of": UTC_INSTANT, "ripe_at": UTC_INSTANT}
+_RENEWED: Final = ("planned", "campaign")
 _TICK: Final = timedelta(microseconds=1)
 
 
@@ -40,11 +46,12 @@ def label_rows(
     observed_until: datetime,
     lag_d: float,
     policy: Policy,
+    booking: Booking = ANY_TIME,
 ) -> pl.DataFrame:
     """`LABEL` as known at `known_at`: one row a vehicle, component and as-of, in key order.
 
     The column known_at is the instant from which the state held: for a positive when that failure
-    became known, for a negative a + H + lag (or the later instant at which a failure was taken
+    became known, for a negative `ripe_at` (or the later instant at which a failure was taken
     back), for pending and censored the given `known_at`.
 
     No row where the vehicle was not in the fleet at a, or was broken or in the workshop then
@@ -54,6 +61,7 @@ def label_rows(
     Args:
         failures: `FAILURE`, all versions.
         observed_until: end of the record: failures after it could not have been seen.
+        booking: the days on which failures are recorded and dated, from the lag's estimate.
 
     Raises:
         DataError: a frame does not fit its table, or an instant carries no UTC.
@@ -62,9 +70,10 @@ def label_rows(
         require_instant(instant, name)
     fleet = known(VEHICLE.check(vehicles), known_at)
     versions = FAILURE.check(failures)
-    rows = _grid(as_ofs, fleet, components, known_at, policy)
+    rows = _grid(as_ofs, fleet, components, known_at, policy, lag_d=lag_d, booking=booking)
     rows = _drop_in_workshop(rows, latest_known(versions, known_at, _LINE), policy)
-    state = _with_state(rows, _spells(known(versions, known_at)), known_at, observed_until, lag_d)
+    spells = _with_undated(_spells(known(versions, known_at)), booking.dated)
+    state = _with_state(rows, spells, known_at, observed_until)
     return LABEL.check(state.sort(LABEL.key))
 
 
@@ -114,15 +123,30 @@ def _spells(failures: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _with_undated(spells: pl.DataFrame, dated: Calendar) -> pl.DataFrame:
+    """Adds undated_since: where the closed days begin on which the failure may have happened; null: on its day."""
+    instants = spells["failed_at"].unique()
+    since = pl.Series([dated.undated_since(instant) for instant in instants], dtype=UTC_INSTANT)
+    return spells.join(pl.DataFrame({"failed_at": instants, "undated_since": since}), on="failed_at", how="left")
+
+
 def _grid(
-    as_ofs: Sequence[datetime], fleet: pl.DataFrame, components: Sequence[str], known_at: datetime, policy: Policy
+    as_ofs: Sequence[datetime],
+    fleet: pl.DataFrame,
+    components: Sequence[str],
+    known_at: datetime,
+    policy: Policy,
+    *,
+    lag_d: float,
+    booking: Booking,
 ) -> pl.DataFrame:
     instants = [require_instant(as_of, "as_of") for as_of in sorted(set(as_ofs))]
     left_known = pl.when(pl.col("left_at") <= known_at).then("left_at")
     horizon_d = policy.horizon.days
+    ripe = [ripe_at(as_of, horizon_d, lag_d, booking) for as_of in instants]
     return (
         fleet.select("vehicle_id", "in_service_at", left_at=left_known)
-        .join(pl.DataFrame({"as_of": instants}, schema={"as_of": UTC_INSTANT}), how="cross")
+        .join(pl.DataFrame({"as_of": instants, "ripe_at": ripe}, schema=_INSTANTS), how="cross")
         .filter(
             pl.col("in_service_at").is_null() | (pl.col("in_service_at") <= pl.col("as_of")),
             pl.col("left_at").is_null() | (pl.col("left_at") > pl.col("as_of")),
@@ -149,23 +173,23 @@ def _drop_in_workshop(rows: pl.DataFrame, current: pl.DataFrame, policy: Policy)
     return rows.join(blocked, on=("vehicle_id", "as_of"), how="anti")
 
 
-def _with_state(
-    rows: pl.DataFrame, spells: pl.DataFrame, known_at: datetime, observed_until: datetime, lag_d: float
-) -> pl.DataFrame:
-    in_horizon = (
-        rows.select(*_ROW, "horizon_end")
-        .join(spells, on=("vehicle_id", "component"))
-        .filter(pl.col("failed_at") > pl.col("as_of"), pl.col("failed_at") <= pl.col("horizon_end"))
+def _with_state(rows: pl.DataFrame, spells: pl.DataFrame, known_at: datetime, observed_until: datetime) -> pl.DataFrame:
+    near = rows.select(*_ROW, "horizon_end").join(spells, on=("vehicle_id", "component")).filter(
+        pl.col("failed_at") > pl.col("as_of")
+    )  # fmt: skip
+    in_horizon = near.filter(pl.col("failed_at") <= pl.col("horizon_end"))
+    found = (
+        rows.join(_first_failures(in_horizon), on=_ROW, how="left")
+        .join(_renewed(in_horizon), on=_ROW, how="left")
+        .join(_undecided(near), on=_ROW, how="left")
     )
-    found = rows.join(_first_failures(in_horizon), on=_ROW, how="left").join(
-        _planned(in_horizon).with_columns(renewed=pl.lit(value=True)), on=_ROW, how="left"
-    )
-    now, ripe = pl.lit(known_at, UTC_INSTANT), pl.col("horizon_end") + timedelta(days=lag_d)
+    now, ripe = pl.lit(known_at, UTC_INSTANT), pl.col("ripe_at")
     over = (pl.col("horizon_end") > observed_until) & (now >= pl.col("horizon_end"))
-    censored = pl.col("renewed").is_not_null() | (pl.col("left_at") < pl.col("horizon_end")) | over
+    left = (pl.col("left_at") < pl.col("horizon_end")).fill_null(value=False)
+    censored = pl.col("renewed").is_not_null() | pl.col("undecided").is_not_null() | left | over
     state = (
         pl.when(pl.col("failed_at").is_not_null()).then(pl.lit("positive"))
-        .when(censored.fill_null(value=False)).then(pl.lit("censored"))
+        .when(censored).then(pl.lit("censored"))
         .when(now >= ripe).then(pl.lit("negative"))
         .otherwise(pl.lit("pending"))
     )  # fmt: skip
@@ -196,6 +220,18 @@ def _first_failures(in_horizon: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _planned(in_horizon: pl.DataFrame) -> pl.DataFrame:
-    planned = in_horizon.filter(pl.col("kind") == "planned", pl.col("ended_at").is_null())
-    return planned.select(_ROW).unique()
+def _renewed(in_horizon: pl.DataFrame) -> pl.DataFrame:
+    """Rows whose component was renewed before it could fail."""
+    renewed = in_horizon.filter(pl.col("kind").is_in(_RENEWED), pl.col("ended_at").is_null())
+    return renewed.select(_ROW).unique().with_columns(renewed=pl.lit(value=True))
+
+
+def _undecided(near: pl.DataFrame) -> pl.DataFrame:
+    """Rows with a failure dated just after the horizon that may have happened in it."""
+    after = near.filter(
+        pl.col("kind") == "failure",
+        pl.col("ended_at").is_null(),
+        pl.col("failed_at") > pl.col("horizon_end"),
+        pl.col("undated_since") < pl.col("horizon_end"),
+    )
+    return after.select(_ROW).unique().with_columns(undecided=pl.lit(value=True))

@@ -1,7 +1,8 @@
 """When a label is final: the reporting lag, and which labels matured by an instant.
 
-What belongs here: the estimate of known_at - failed_at and the instants that follow from it. The
-label states themselves are `pm.labels.horizon`.
+What belongs here: the estimate of known_at - failed_at and the instants that follow from it. The days
+without bookings are `pm.labels.booking`, the label states `pm.labels.horizon`, the plot
+`pm.labels.lag_plot`.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,9 @@ import numpy.typing as npt
 import polars as pl
 
 from pm.asof import known, latest_known
+from pm.labels.booking import ANY_TIME, Booking, estimate_booking
 from pm.policy import Policy
+from pm.schema import UTC_INSTANT
 from pm.tables import LABEL
 
 Numbers = npt.NDArray[np.float64]
@@ -34,6 +37,8 @@ class LagEstimate:
     """policy (set there), estimate, or maximum (the policy's, because no estimate is possible)."""
     n_failures: int
     reason: str = ""
+    booking: Booking = ANY_TIME
+    """Days on which failures are recorded and dated, in force with the lag."""
 
 
 def estimate_lag_d(failures: pl.DataFrame, known_at: datetime, policy: Policy) -> LagEstimate:
@@ -46,18 +51,26 @@ def estimate_lag_d(failures: pl.DataFrame, known_at: datetime, policy: Policy) -
     Args:
         failures: `FAILURE`, all versions; used is what was known at `known_at`.
     """
-    lags_d, windows_d = _observed(failures, known_at)
+    lags_d, windows_d = observed_lags(failures, known_at)
+    booking = estimate_booking(failures, known_at, policy)
     n = int(lags_d.size)
     maximum_d = policy.labels.maximum_lag_d
     if policy.labels.lag_d is not None:
-        return LagEstimate(policy.labels.lag_d, "policy", n, "set by policy [labels] lag_d")
+        return LagEstimate(policy.labels.lag_d, "policy", n, "set by policy [labels] lag_d", booking)
     if n < MINIMUM_FAILURES:
-        return LagEstimate(maximum_d, "maximum", n, f"expected {MINIMUM_FAILURES} known failures, but got {n}")
+        reason = f"expected {MINIMUM_FAILURES} known failures, but got {n}"
+        return LagEstimate(maximum_d, "maximum", n, reason, booking)
     values_d, share = lag_distribution(lags_d, windows_d)
-    quantile_d = float(values_d[np.searchsorted(share, policy.labels.lag_quantile - 1e-12)])
+    quantile_d = quantile_of(values_d, share, policy.labels.lag_quantile)
     if quantile_d > maximum_d:
-        return LagEstimate(maximum_d, "estimate", n, f"estimated {quantile_d:.1f} d, cut at the policy's maximum")
-    return LagEstimate(quantile_d, "estimate", n, "right-truncated product limit")
+        reason = f"estimated {quantile_d:.1f} d, cut at the policy's maximum"
+        return LagEstimate(maximum_d, "estimate", n, reason, booking)
+    return LagEstimate(quantile_d, "estimate", n, "right-truncated product limit", booking)
+
+
+def quantile_of(values_d: Numbers, share: Numbers, quantile: float) -> float:
+    """The smallest of the rising `values_d` up to which at least `quantile` of the lags lie."""
+    return float(values_d[np.searchsorted(share, quantile - 1e-12)])
 
 
 def lag_distribution(lags_d: Numbers, windows_d: Numbers) -> tuple[Numbers, Numbers]:
@@ -85,35 +98,46 @@ def lag_distribution(lags_d: Numbers, windows_d: Numbers) -> tuple[Numbers, Numb
     return values.astype(np.float64), later
 
 
-def matured_at(labels: pl.DataFrame, lag_d: float) -> pl.DataFrame:
+def ripe_at(as_of: datetime, horizon_d: int, lag_d: float, booking: Booking = ANY_TIME) -> datetime:
+    """When a label of `as_of` may become negative: as_of + horizon + lag, or the end of the bookings due then."""
+    return booking.recorded.next_booking(as_of + timedelta(days=horizon_d) + timedelta(days=lag_d))
+
+
+def matured_at(labels: pl.DataFrame, lag_d: float, *, booking: Booking = ANY_TIME) -> pl.DataFrame:
     """`labels` with one more column matured_at: when the row may first be trained on.
 
-    That is as_of + horizon + lag for every state, or known_at if that is later: a positive that
-    comes early waits as long as the negatives of its day, else early rows would be mostly positive.
+    That is `ripe_at` for every state, or known_at if that is later: a positive that comes early waits
+    as long as the negatives of its day, else early rows would be mostly positive.
     """
-    ripe = pl.col("as_of") + pl.duration(days=pl.col("horizon_d")) + _lag(lag_d)
-    return labels.with_columns(matured_at=pl.max_horizontal(ripe, "known_at"))
+    days = labels.select("as_of", "horizon_d").unique()
+    ripe = [ripe_at(as_of, horizon_d, lag_d, booking) for as_of, horizon_d in days.iter_rows()]
+    found = labels.join(
+        days.with_columns(ripe=pl.Series(ripe, dtype=UTC_INSTANT)),
+        on=["as_of", "horizon_d"],
+        how="left",
+        maintain_order="left",
+    )
+    return found.with_columns(matured_at=pl.max_horizontal("ripe", "known_at")).drop("ripe")
 
 
-def matured(labels: pl.DataFrame, cutoff: datetime, lag_d: float, policy: Policy) -> pl.DataFrame:
+def matured(
+    labels: pl.DataFrame, cutoff: datetime, lag_d: float, policy: Policy, *, booking: Booking = ANY_TIME
+) -> pl.DataFrame:
     """`LABEL`: the rows a model may be trained on at `cutoff`, in key order.
 
     Of each label its latest state known at `cutoff`, if it is positive or negative and its horizon
-    (`policy.horizon.days`) and the reporting lag are over by then.
+    (`policy.horizon.days`), the reporting lag and the bookings due then are over.
 
     Args:
         labels: `LABEL`, one state a label or the whole history.
+        booking: that of the lag's estimate.
     """
     latest = latest_known(LABEL.check(labels), cutoff, _LABEL).filter(pl.col("horizon_d") == policy.horizon.days)
-    ripe = matured_at(latest, lag_d).filter(pl.col("matured_at") <= cutoff)
-    return LABEL.check(ripe.filter(pl.col("state").is_in(["positive", "negative"])).sort(LABEL.key))
+    ripe = matured_at(latest, lag_d, booking=booking).filter(pl.col("matured_at") <= cutoff)
+    return LABEL.check(ripe.filter(pl.col("state").is_in(["positive", "negative"])).drop("matured_at").sort(LABEL.key))
 
 
-def _lag(lag_d: float) -> timedelta:
-    return timedelta(days=lag_d)
-
-
-def _observed(failures: pl.DataFrame, known_at: datetime) -> tuple[Numbers, Numbers]:
+def observed_lags(failures: pl.DataFrame, known_at: datetime) -> tuple[Numbers, Numbers]:
     """Lags and truncation windows, days, of the failures known at `known_at`.
 
     A line counts if its latest version is a failure; its lag runs to the first version that said so.

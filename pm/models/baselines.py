@@ -1,10 +1,12 @@
 """Simple rules that always stand beside the model: base rate, fault count, time since repair.
 
 What belongs here: scores a workshop could compute by hand. They find their feature by name; a
-tiny calibration (`pm.models.calibration`) turns them into probabilities.
+tiny calibration (`pm.models.calibration`) turns them into probabilities. `LAST_SCORE` names the baseline
+that the backtest makes of the model itself.
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,6 +16,22 @@ import numpy as np
 from pm.errors import ModelError
 
 RULES: Final = ("base_rate", "fault_count", "days_since_repair")
+LAST_SCORE: Final = "last_score"
+"""Persistence: the score that the model gave a vehicle at its last as-of before the cutoff, carried forward
+until the next cutoff, as if the fleet were scored only when models are retrained. It stands beside the
+model in a backtest, and says what the days since then add. It is no rule that could serve: it needs the model.
+A vehicle without such a score gets the model's base rate. R. J. Hyndman, G. Athanasopoulos, "Forecasting:
+principles and practice", 3rd ed. 2021, 5.2, call a forecast by the last value naive."""
+
+_LOOKED_AT: Final = {
+    "fault_count": (
+        "n_dtc_{component}_14d", "n_dtc_days_28d", r"n_events_(?!{component}_)[a-z0-9_]+_14d", "n_events_14d",
+        "n_events_28d", r"n_failures_{component}_[0-9]+d", "n_failures_[0-9]+d", "n_failures_{component}",
+    ),
+    "days_since_repair": ("days_since_repair_{component}", r"days_since_event_{component}_[0-9]+d"),
+}  # fmt: skip
+"""What a rule looks at, the first that the set has. Without trouble codes a plain count is one of events, and
+without events one of earlier failures; events about the component itself are its replacements or failures."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +72,15 @@ def rule_feature(kind: str, component: str, names: Sequence[str]) -> str | None:
     """
     if kind == "base_rate":
         return None
-    known = {
-        "fault_count": (f"n_dtc_{component}_14d", "n_dtc_days_28d"),
-        "days_since_repair": (f"days_since_repair_{component}",),
-    }[kind]
-    for name in known:
-        if name in names:
-            return name
-    raise ModelError(f"rule {kind}, component {component}: expected one of the features {known}, but got none of them")
+    for pattern in _LOOKED_AT[kind]:
+        wanted = re.compile(pattern.format(component=re.escape(component)))
+        for name in names:
+            if wanted.fullmatch(name):
+                return name
+    raise ModelError(
+        f"rule {kind}, component {component}: expected one of the features "
+        f"{[pattern.format(component=component) for pattern in _LOOKED_AT[kind]]}, but got none of them"
+    )
 
 
 def fit_rule(kind: str, component: str, names: Sequence[str], features: np.ndarray) -> RuleModel:

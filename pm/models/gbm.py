@@ -5,7 +5,7 @@ parser trusts what it is given). Calibration and files are elsewhere in this roo
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Final
 
@@ -13,24 +13,29 @@ import lightgbm
 import numpy as np
 
 from pm.errors import ModelError
+from pm.policy import Booster
 
-N_TREES: Final = 150
+_USUAL: Final = Booster()
+N_TREES: Final = _USUAL.n_trees
 MAXIMUM_TREES: Final = 5000
+
+
+def _sizes(booster: Booster) -> dict[str, Any]:
+    """The policy's keys that LightGBM knows by the same name."""
+    return {key: value for key, value in asdict(booster).items() if key != "n_trees"}
+
+
 PARAMETERS: Final[Mapping[str, Any]] = {
     "objective": "binary",
-    "learning_rate": 0.04,
-    "num_leaves": 8,
-    "feature_fraction": 0.4,
-    "bagging_fraction": 0.7,
+    **_sizes(_USUAL),
     "bagging_freq": 1,
-    "lambda_l2": 10.0,
     "deterministic": True,
     "force_row_wise": True,
     "num_threads": 1,
     "verbosity": -1,
 }
 """Same bytes for the same rows and seed; classes keep their natural weight so that calibration holds.
-Small trees: a fleet's history holds dozens of failures, not thousands. One thread: folds run side
+How many trees, and how large, the policy says in [booster]. One thread: folds run side
 by side, and on matrices of this size a second thread gains little."""
 
 
@@ -61,13 +66,13 @@ class GbmModel:
         return {"text": self.text}
 
 
-def fit_gbm(features: np.ndarray, positive: np.ndarray, seed: int) -> GbmModel:
+def fit_gbm(features: np.ndarray, positive: np.ndarray, seed: int, booster: Booster = _USUAL) -> GbmModel:
     """Train on `features` (n, f) float32 with NaN for missing and `positive` (bool, n)."""
     leaf = int(min(40, max(5, positive.size // 40)))
-    parameters = {**PARAMETERS, "seed": seed % 2**31, "min_data_in_leaf": leaf}
+    parameters = {**PARAMETERS, **_sizes(booster), "seed": seed % 2**31, "min_data_in_leaf": leaf}
     names = [f"f{index}" for index in range(features.shape[1])]
     data = lightgbm.Dataset(features, positive.astype(np.float64), feature_name=names, params=parameters)
-    return GbmModel(lightgbm.train(parameters, data, num_boost_round=N_TREES).model_to_string())
+    return GbmModel(lightgbm.train(parameters, data, num_boost_round=booster.n_trees).model_to_string())
 
 
 def read_gbm(document: Mapping[str, Any], n_features: int) -> GbmModel:

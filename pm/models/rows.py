@@ -7,6 +7,8 @@ estimators.
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -16,6 +18,9 @@ from pm.errors import LeakageError, ModelError
 from pm.features.featureset import FeatureSet
 from pm.policy import Policy
 from pm.tables import FEATURE_VECTOR, LABEL
+
+USUAL_LOW: Final = 0.05
+USUAL_HIGH: Final = 0.95
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,7 @@ class Rows:
     def n_positives(self) -> int:
         return int(self.positive.sum())
 
+    @cached_property
     def sha256(self) -> str:
         """Hash of features and labels, hex."""
         digest = hashlib.sha256()
@@ -57,6 +63,20 @@ class Rows:
             digest.update(f"{part.dtype.str}{part.shape}".encode())
             digest.update(np.ascontiguousarray(part).tobytes())
         return digest.hexdigest()
+
+    @cached_property
+    def usual_range(self) -> tuple[tuple[float | None, ...], tuple[float | None, ...]]:
+        """5 % and 95 % of each feature over rows without failure; None where it was never known."""
+        ends = [_ends(column) for column in self.features[~self.positive].T]
+        return tuple(low for low, _ in ends), tuple(high for _, high in ends)
+
+
+def _ends(column: np.ndarray) -> tuple[float | None, float | None]:
+    known = column[~np.isnan(column)].astype(np.float64)
+    if not known.size:
+        return None, None
+    low, high = np.quantile(known, [USUAL_LOW, USUAL_HIGH])
+    return float(low), float(high)
 
 
 def feature_matrix(vectors: pl.DataFrame, n_features: int) -> np.ndarray:
@@ -90,14 +110,35 @@ def labelled_rows(
         LeakageError: a label or vector is of after `cutoff`.
         ModelError: vectors of another feature set, a label of another horizon, or no row at all.
     """
+    others = sorted(set(vectors["feature_set_id"].unique()) - {feature_set.feature_set_id})
+    if others:
+        raise ModelError(f"feature vectors: expected feature set {feature_set.feature_set_id}, but got {others}")
+    keys = FEATURE_VECTOR.check(vectors).select("vehicle_id", "as_of")
+    found = labelled_keys(component, keys, labels, policy=policy, cutoff=cutoff)
+    return rows_at(found, feature_matrix(vectors[found["row"]], len(feature_set.names)))
+
+
+def labelled_keys(
+    component: str, keys: pl.DataFrame, labels: pl.DataFrame, *, policy: Policy, cutoff: datetime
+) -> pl.DataFrame:
+    """Which of `keys` (vehicle_id, as_of) are training rows of `component`, as `labelled_rows` says.
+
+    Columns: row (the line of `keys`), vehicle_id, day, positive, failed_at; sorted by as-of and vehicle.
+
+    Raises:
+        LeakageError: a label or key is of after `cutoff`.
+        ModelError: a label of another horizon, or no row at all.
+    """
     mine = require_known(LABEL.check(labels).filter(pl.col("component") == component), cutoff, f"labels of {component}")
     mine = latest_known(mine, cutoff, ["vehicle_id", "as_of", "horizon_d"])
     mine = mine.filter(pl.col("state").is_in(["positive", "negative"]))
-    _require_same(vectors, mine, feature_set, policy)
+    horizons = sorted(set(mine["horizon_d"].unique()) - {policy.horizon.days})
+    if horizons:
+        raise ModelError(f"labels: expected a horizon of {policy.horizon.days} d, but got {horizons}")
     joined = (
-        FEATURE_VECTOR.check(vectors)
+        keys.with_row_index("row")
         .join(mine.select("vehicle_id", "as_of", "state", "failed_at"), on=["vehicle_id", "as_of"], how="inner")
-        .with_columns(day=pl.col("as_of").dt.epoch("d").cast(pl.Int64))
+        .with_columns(day=pl.col("as_of").dt.epoch("d").cast(pl.Int64), positive=pl.col("state") == "positive")
         .filter(pl.col("day") % policy.backtest.as_of_step_d == 0)
         .sort("as_of", "vehicle_id")
     )
@@ -108,22 +149,18 @@ def labelled_rows(
         )
     if not joined.height:
         raise ModelError(f"component {component}: expected matured labels with vectors by {cutoff}, but got none")
+    return joined.select("row", "vehicle_id", "day", "positive", "failed_at")
+
+
+def rows_at(found: pl.DataFrame, features: np.ndarray) -> Rows:
+    """The rows that `labelled_keys` found, with their `features` in the same order."""
     return Rows(
-        joined["vehicle_id"].to_numpy().astype(np.int64),
-        joined["day"].to_numpy(),
-        feature_matrix(joined, len(feature_set.names)),
-        (joined["state"] == "positive").to_numpy(),
-        joined["failed_at"].dt.epoch("us").fill_null(-1).to_numpy(),
+        found["vehicle_id"].to_numpy().astype(np.int64),
+        found["day"].to_numpy(),
+        features,
+        found["positive"].to_numpy(),
+        found["failed_at"].dt.epoch("us").fill_null(-1).to_numpy(),
     )
-
-
-def _require_same(vectors: pl.DataFrame, labels: pl.DataFrame, feature_set: FeatureSet, policy: Policy) -> None:
-    others = sorted(set(vectors["feature_set_id"].unique()) - {feature_set.feature_set_id})
-    if others:
-        raise ModelError(f"feature vectors: expected feature set {feature_set.feature_set_id}, but got {others}")
-    horizons = sorted(set(labels["horizon_d"].unique()) - {policy.horizon.days})
-    if horizons:
-        raise ModelError(f"labels: expected a horizon of {policy.horizon.days} d, but got {horizons}")
 
 
 def latest_days(rows: Rows, policy: Policy) -> np.ndarray:

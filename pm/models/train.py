@@ -21,15 +21,13 @@ from pm.models.gbm import fit_gbm
 from pm.models.panel import fit_panel
 from pm.models.rows import Rows, labelled_rows, latest_days, vehicle_groups
 from pm.models.threshold import alert_threshold
-from pm.policy import Policy
+from pm.policy import Booster, Policy
 
 MINIMUM_FAILURES: Final = 3
 """Distinct failures a trained model needs besides the policy's positive rows: one failure alone
 makes up to a horizon's worth of positive rows, and they all tell the same story."""
 N_GROUPS: Final = 4
 """Groups of vehicles for held-out scores: four more fits a trained model."""
-USUAL_LOW: Final = 0.05
-USUAL_HIGH: Final = 0.95
 
 
 def fit_bundle(  # noqa: PLR0917 - the order other rooms call it in
@@ -44,10 +42,35 @@ def fit_bundle(  # noqa: PLR0917 - the order other rooms call it in
     *,
     n_components: int = 1,
 ) -> Bundle:
-    """Train, calibrate and set the alert threshold on what was matured by `cutoff`.
+    """Train on `vectors` and `labels` as known at `cutoff`: `fit_rows` on their labelled rows.
 
     `vectors` is a FEATURE_VECTOR frame, `labels` a LABEL frame with one matured row a vehicle and
-    as-of (rows of other components and states are passed over). The model learns from all of them.
+    as-of (rows of other components and states are passed over).
+
+    Raises:
+        LeakageError: a label or vector is of after `cutoff`.
+        ModelError: an unknown kind, too few positives, one class only, or a feature set that the
+            kind cannot use.
+    """
+    require_instant(cutoff, "cutoff")
+    rows = labelled_rows(component, vectors, labels, feature_set=feature_set, policy=policy, cutoff=cutoff)
+    return fit_rows(kind, component, rows, feature_set, policy, cutoff, seed, n_components=n_components)
+
+
+def fit_rows(  # noqa: PLR0917 - the order of `fit_bundle`
+    kind: str,
+    component: str,
+    rows: Rows,
+    feature_set: FeatureSet,
+    policy: Policy,
+    cutoff: datetime,
+    seed: int,
+    *,
+    n_components: int = 1,
+) -> Bundle:
+    """Train, calibrate and set the alert threshold on `rows`, which had matured by `cutoff`.
+
+    The model learns from all of them.
     It is calibrated on the latest `policy.backtest.calibration_share` of the as-of days with scores
     of models that never saw the vehicle: cross-validation, then one fit on everything, as J. Platt,
     "Probabilistic outputs for support vector machines", 1999, trains his sigmoid, here by groups of
@@ -57,21 +80,18 @@ def fit_bundle(  # noqa: PLR0917 - the order other rooms call it in
     the calibration rows; the budget is the fleet's, so a component has 1/`n_components` of it.
 
     Raises:
-        LeakageError: a label or vector is of after `cutoff`.
         ModelError: an unknown kind, too few positives, one class only, or a feature set that the
             kind cannot use.
     """
     if kind not in KINDS:
         raise ModelError(f"expected a kind of {KINDS}, but got {kind!r}")
-    require_instant(cutoff, "cutoff")
-    rows = labelled_rows(component, vectors, labels, feature_set=feature_set, policy=policy, cutoff=cutoff)
     _require_classes(kind, component, rows, policy)
-    fit = partial(_fit, kind, component, feature_set.names, seed)
+    fit = partial(_fit, kind, component, feature_set.names, seed, booster=policy.booster)
     estimator = fit(rows)
     judged, scores = (rows, estimator.raw(rows.features)) if kind in RULES else _held_out(fit, rows, policy, seed)
     calibration = _calibrate(kind, rows, judged.positive, scores, policy)
     p = calibration.apply(scores)
-    low, high = _usual_range(rows)
+    low, high = rows.usual_range
     return Bundle(
         component=component,
         kind=kind,
@@ -81,7 +101,7 @@ def fit_bundle(  # noqa: PLR0917 - the order other rooms call it in
         policy_id=policy.policy_id,
         feature_set_id=feature_set.feature_set_id,
         seed=seed,
-        inputs_hash=rows.sha256(),
+        inputs_hash=rows.sha256,
         n_rows=rows.n_rows,
         n_positives=rows.n_positives,
         n_calibration_rows=judged.n_rows,
@@ -116,9 +136,9 @@ def _require_classes(kind: str, component: str, rows: Rows, policy: Policy) -> N
         )
 
 
-def _fit(kind: str, component: str, names: tuple[str, ...], seed: int, rows: Rows) -> Estimator:
+def _fit(kind: str, component: str, names: tuple[str, ...], seed: int, rows: Rows, *, booster: Booster) -> Estimator:
     if kind == "gbm":
-        return fit_gbm(rows.features, rows.positive, seed)
+        return fit_gbm(rows.features, rows.positive, seed, booster)
     if kind == "panel":
         return fit_panel(names, rows.features, rows.positive, seed)
     return fit_rule(kind, component, names, rows.features)
@@ -147,15 +167,3 @@ def _calibrate(kind: str, rows: Rows, positive: np.ndarray, scores: np.ndarray, 
         return Calibration("prior", 0.0, float(logit(prior)))
     rows_per_failure = policy.horizon.days / policy.backtest.as_of_step_d
     return fit_calibration(scores, positive, prior=prior, rows_per_failure=rows_per_failure)
-
-
-def _usual_range(rows: Rows) -> tuple[tuple[float | None, ...], tuple[float | None, ...]]:
-    """5 % and 95 % of each feature over rows without failure; None where it was never known."""
-    healthy = rows.features[~rows.positive]
-    low: list[float | None] = []
-    high: list[float | None] = []
-    for column in healthy.T:
-        known = column[~np.isnan(column)].astype(np.float64)
-        low.append(float(np.quantile(known, USUAL_LOW)) if known.size else None)
-        high.append(float(np.quantile(known, USUAL_HIGH)) if known.size else None)
-    return tuple(low), tuple(high)

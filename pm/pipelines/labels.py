@@ -7,8 +7,9 @@ from datetime import datetime
 import polars as pl
 
 from pm.asof import known
-from pm.labels.failures import FailureRules, classify
+from pm.labels.failures import FailureRules, classify, require_classified
 from pm.labels.horizon import changed_labels, label_rows
+from pm.labels.lag_plot import describe_days
 from pm.labels.maturation import estimate_lag_d
 from pm.policy import Policy
 from pm.store import labels, vehicles, work_orders
@@ -32,6 +33,10 @@ class LabelsReport:
     n_changed: int
     lag_d: float
     lag_source: str
+    recorded: str = "on any day"
+    """The days on which failures are recorded, in words."""
+    dated: str = "on any day"
+    """The days that failures are dated on, in words."""
 
 
 def classify_work_orders(conn: Connection, rules: FailureRules) -> FailuresReport:
@@ -50,8 +55,12 @@ def update_labels(
     *,
     known_at: datetime,
 ) -> LabelsReport:
-    """Bring the label history up to what is known at `known_at`; only changes are appended."""
-    failures = known(work_orders.fetch_failures(conn), known_at)
+    """Bring the label history up to what is known at `known_at`; only changes are appended.
+
+    Raises:
+        DataError: the stored failures are of other rules: classify the work orders first.
+    """
+    failures = require_classified(known(work_orders.fetch_failures(conn), known_at), rules)
     lag = estimate_lag_d(failures, known_at, policy)
     rows = label_rows(
         as_ofs,
@@ -62,10 +71,12 @@ def update_labels(
         observed_until=known_at,
         lag_d=lag.lag_d,
         policy=policy,
+        booking=lag.booking,
     )
     changed = LABEL.check(changed_labels(labels.fetch_labels(conn, known_by=known_at), rows))
     labels.append_labels(conn, changed)
-    return LabelsReport(_counts(rows, "state"), changed.height, lag.lag_d, lag.source)
+    recorded, dated = describe_days(lag.booking.recorded), describe_days(lag.booking.dated)
+    return LabelsReport(_counts(rows, "state"), changed.height, lag.lag_d, lag.source, recorded, dated)
 
 
 def _counts(frame: pl.DataFrame, column: str) -> dict[str, int]:

@@ -8,9 +8,11 @@ from typing import Final
 import polars as pl
 
 from pm.errors import DataError
-from pm.features.featureset import default_feature_set
+from pm.features.featureset import FeatureSet
 from pm.models.baselines import RULES
 from pm.models.bundle import Bundle
+from pm.pipelines.assumptions import require_fleet_unblocked, withheld_vehicles
+from pm.pipelines.feature_sets import set_in_use
 from pm.policy import Policy
 from pm.scoring.predict import score
 from pm.store import artifacts, feature_vectors, predictions, registry, serving, vehicles
@@ -33,14 +35,22 @@ class ScoreReport:
 
 
 def score_fleet(
-    conn: Connection, as_of: datetime, policy: Policy, *, artifact_folder: Path, scored_at: datetime
+    conn: Connection,
+    as_of: datetime,
+    policy: Policy,
+    *,
+    artifact_folder: Path,
+    scored_at: datetime,
+    configured: FeatureSet | None = None,
 ) -> ScoreReport:
     """Score every vehicle and component at `as_of` and replace what was stored for it.
 
     Raises:
-        DataError: there are no vectors at that as-of, or no model serves and none can stand in.
+        DataError: there are no vectors at that as-of, or no model serves and none can stand in, or the check of
+            the daily aggregates blocked the whole fleet. A vehicle that it blocked gets "insufficient_data".
     """
-    feature_set = default_feature_set(policy)
+    require_fleet_unblocked(conn, [as_of])
+    feature_set = set_in_use(conn, policy, configured)
     vectors = feature_vectors.fetch_vectors(conn, feature_set.feature_set_id, since=as_of, until=as_of)
     if vectors.is_empty():
         raise DataError(f"expected feature vectors at {as_of.isoformat()}, but got none: run `pm features` first")
@@ -57,6 +67,7 @@ def score_fleet(
             fallbacks=fallbacks,
             scored_at=scored_at,
             vehicles=vehicles.fetch_vehicles(conn),
+            withheld=withheld_vehicles(conn, as_of),
             recent=serving.fetch_alert_history(conn, since=as_of - _RECENT, until=as_of - _TICK),
         )
     )

@@ -11,18 +11,21 @@ import polars as pl
 
 from pm.asof import known
 from pm.errors import DataError, ModelError
-from pm.features.featureset import FeatureSet, default_feature_set
-from pm.labels.failures import FailureRules
+from pm.features.featureset import FeatureSet
+from pm.labels.failures import FailureRules, require_classified
 from pm.labels.horizon import label_rows
 from pm.labels.maturation import estimate_lag_d, matured
+from pm.lifecycle.audited import not_audited, require_audited
 from pm.lifecycle.gates import Decision, decide
 from pm.lifecycle.stages import promotion
 from pm.models.bundle import Bundle
 from pm.models.train import fit_bundle
+from pm.pipelines.assumptions import freeze_profile
+from pm.pipelines.feature_sets import set_in_use
 from pm.pipelines.numbering import Numbering, number_vehicles
 from pm.policy import Policy
 from pm.progress import Track, silent
-from pm.store import artifacts, feature_vectors, registry, work_orders
+from pm.store import artifacts, audits, feature_vectors, registry, work_orders
 from pm.store.connection import Connection, transaction
 from pm.tables import MODEL_VERSION
 
@@ -55,29 +58,38 @@ def train_models(
     cutoff: datetime,
     artifact_folder: Path,
     created_at: datetime,
+    configured: FeatureSet | None = None,
     track: Track = silent,
 ) -> TrainReport:
     """Fit the kind the latest backtest chose, register it and move it to champion.
 
-    The best simple rule is registered beside it: it answers when the champion cannot. A bundle
+    The daily aggregates it was trained on are summed up beside it (`pm.features.assumptions`): later days are
+    checked against that. The best simple rule is registered beside it: it answers when the champion cannot. A bundle
     that is already there (same inputs, same bytes) is not registered twice.
 
     Raises:
         DataError: there is no backtest yet whose evidence could decide, or no matured label.
+        LifecycleError: the policy requires a leak audit (`[audit] required`), and the backtest's failed or
+            is missing: nothing is registered.
     """
     backtest = registry.latest_backtest(conn)
     if backtest is None:
         raise DataError("expected a backtest to decide which kind serves, but got none: run `pm backtest` first")
+    audit = audits.latest_audit(conn, backtest["backtest_id"])
+    require_audited(audit, backtest["backtest_id"], policy)
     measures: Mapping[str, Any] = json.loads(backtest["measures_json"])
-    feature_set = default_feature_set(policy)
+    feature_set = set_in_use(conn, policy, configured)
     fleet = number_vehicles(conn)
     vectors = fleet.renumber(feature_vectors.fetch_vectors(conn, feature_set.feature_set_id, until=cutoff))
     labels = _matured_labels(conn, fleet, vectors, rules, policy, cutoff=cutoff)
     task = _Task(conn, vectors, labels, feature_set, policy, cutoff, artifact_folder, created_at)
     made = [
-        _train_component(task, component, decide(measures, component, policy), measures)
+        _train_component(
+            task, component, decide(measures, component, policy), measures, not_audited(audit, component, policy)
+        )
         for component in track(rules.components, "train", len(rules.components))
     ]
+    freeze_profile(conn, cutoff, policy, feature_set=feature_set, created_at=created_at)
     positives = labels.filter(labels["state"] == "positive")["component"].value_counts()
     return TrainReport(cutoff, labels.height, dict(sorted(positives.iter_rows())), tuple(made))
 
@@ -117,7 +129,7 @@ def _matured_labels(
     *,
     cutoff: datetime,
 ) -> pl.DataFrame:
-    failures = fleet.renumber(known(work_orders.fetch_failures(conn), cutoff))
+    failures = require_classified(fleet.renumber(known(work_orders.fetch_failures(conn), cutoff)), rules)
     lag = estimate_lag_d(failures, cutoff, policy)
     rows = label_rows(
         vectors["as_of"].unique().sort().to_list(),
@@ -128,20 +140,28 @@ def _matured_labels(
         observed_until=cutoff,
         lag_d=lag.lag_d,
         policy=policy,
+        booking=lag.booking,
     )
-    ripe = matured(rows, cutoff, lag.lag_d, policy)
+    ripe = matured(rows, cutoff, lag.lag_d, policy, booking=lag.booking)
     if ripe.is_empty():
         raise DataError(f"expected labels matured by {cutoff.isoformat()}, but got none of {rows.height}")
     return ripe
 
 
-def _train_component(task: _Task, component: str, decision: Decision, measures: Mapping[str, Any]) -> TrainedComponent:
-    """Register the fallback rule and the kind that was judged; move the one that serves to champion."""
+def _train_component(
+    task: _Task, component: str, decision: Decision, measures: Mapping[str, Any], refusal: str | None
+) -> TrainedComponent:
+    """Register the fallback rule and the kind that was judged; move the one that serves to champion.
+
+    `refusal` says why the kind that was judged may not be registered.
+    """
     fallback = task.fit(component, decision.fallback_kind)
     _register(task, fallback, "candidate", "stands in when the champion cannot answer", measures)
     reason = decision.reason
     serving = fallback
     try:
+        if refusal is not None:
+            raise ModelError(refusal)
         judged = task.fit(component, decision.model_kind)
     except ModelError as refused:
         reason = f"{reason}; {decision.model_kind} was not trained: {refused}"

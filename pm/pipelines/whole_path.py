@@ -11,10 +11,13 @@ from datetime import datetime
 from pathlib import Path
 
 from pm.asof import daily_as_ofs
-from pm.features.featureset import default_feature_set
+from pm.features.featureset import FeatureSet
 from pm.labels.failures import FailureRules
+from pm.pipelines.assumptions import AssumptionsReport, check_daily
+from pm.pipelines.audit import AuditReport, audit_backtest
 from pm.pipelines.backtest import BacktestReport, backtest_models
 from pm.pipelines.dailies import DailiesReport, refresh_dailies
+from pm.pipelines.feature_sets import set_in_use
 from pm.pipelines.features import build_features
 from pm.pipelines.imports.vehicles import import_vehicles
 from pm.pipelines.imports.work_orders import import_work_orders
@@ -46,9 +49,11 @@ class WholePathReport:
 
     files: tuple[IngestReport, ...]
     dailies: DailiesReport
+    assumptions: AssumptionsReport
     n_vectors: int
     labels: LabelsReport
     backtest: BacktestReport
+    audit: AuditReport
     train: TrainReport
     score: ScoreReport
 
@@ -63,12 +68,14 @@ def run_whole_path(
     last_as_of: datetime,
     now: datetime,
     executor: Executor,
+    configured: FeatureSet | None = None,
     track: Track = silent,
     say: Callable[[str], None] = lambda _: None,
 ) -> WholePathReport:
-    """Ingest the inbox, then features, labels, backtest, training and a score at `last_as_of`.
+    """Ingest the inbox, then features, labels, backtest, its audit, training and a score at `last_as_of`.
 
-    Files and work orders that became known after `last_as_of` are left in the inbox.
+    `configured` is the feature set where none was chosen; None: the shipped truck set. Files and work
+    orders that became known after `last_as_of` are left in the inbox.
 
     Raises:
         DataError: nothing in the inbox can be read, or too little history for a backtest.
@@ -86,27 +93,46 @@ def run_whole_path(
     say("daily aggregates and features")
     dailies = refresh_dailies(places.url, executor=executor, track=track)
     as_ofs = daily_as_ofs(first_as_of, last_as_of)
-    n_vectors = _build_missing(conn, as_ofs, policy, everything=dailies.n_vehicle_days > 0, track=track)
+    (assumptions,) = check_daily(conn, [last_as_of], policy, checked_at=now, configured=configured)
+    n_vectors = _build_missing(conn, as_ofs, policy, configured, everything=dailies.n_vehicle_days > 0, track=track)
     say("labels")
     labels = update_labels(conn, as_ofs, rules, policy, known_at=last_as_of)
     say("backtest: history replayed with only what was known then")
     backtest = backtest_models(
         conn, rules, policy, known_until=last_as_of, artifact_folder=places.artifacts, created_at=now,
-        executor=executor, track=track,
+        configured=configured, executor=executor, track=track,
+    )  # fmt: skip
+    say("leak audit of the backtest")
+    audit = audit_backtest(
+        conn, rules, policy, artifact_folder=places.artifacts, created_at=now, backtest_id=backtest.backtest_id,
+        configured=configured, executor=executor, track=track, quick=True,
     )  # fmt: skip
     say("training on matured labels")
     train = train_models(
-        conn, rules, policy, cutoff=last_as_of, artifact_folder=places.artifacts, created_at=now, track=track
-    )
+        conn, rules, policy, cutoff=last_as_of, artifact_folder=places.artifacts, created_at=now,
+        configured=configured, track=track,
+    )  # fmt: skip
     say("scoring the fleet")
-    score = score_fleet(conn, last_as_of, policy, artifact_folder=places.artifacts, scored_at=now)
-    return WholePathReport(files, dailies, n_vectors, labels, backtest, train, score)
+    score = score_fleet(
+        conn, last_as_of, policy, artifact_folder=places.artifacts, scored_at=now, configured=configured
+    )
+    return WholePathReport(files, dailies, assumptions, n_vectors, labels, backtest, audit, train, score)
 
 
 def _build_missing(
-    conn: Connection, as_ofs: Sequence[datetime], policy: Policy, *, everything: bool, track: Track
+    conn: Connection,
+    as_ofs: Sequence[datetime],
+    policy: Policy,
+    configured: FeatureSet | None,
+    *,
+    everything: bool,
+    track: Track,
 ) -> int:
     """Vectors of every as-of, or of those not there yet where no daily aggregate changed."""
-    there = set() if everything else set(feature_vectors.fetch_as_ofs(conn, default_feature_set(policy).feature_set_id))
+    there = (
+        set()
+        if everything
+        else set(feature_vectors.fetch_as_ofs(conn, set_in_use(conn, policy, configured).feature_set_id))
+    )
     wanted = [as_of for as_of in as_ofs if as_of not in there]
-    return build_features(conn, wanted, policy, track=track).n_vectors if wanted else 0
+    return build_features(conn, wanted, policy, configured=configured, track=track).n_vectors if wanted else 0

@@ -19,7 +19,8 @@ from pm.policy import Policy
 from pm.tables import FEATURE_VECTOR, VEHICLE
 
 COVERAGE_FEATURE: Final = "n_days_with_data_14d"
-"""Days of the last 14 with telemetry; below the policy's minimum there is no score."""
+"""Days of the last 14 with telemetry; below the policy's minimum there is no score. 0 is for fleets that are known
+through events and repairs alone."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,9 @@ class Batch:
         return np.nan_to_num(self.values[COVERAGE_FEATURE].astype(np.float64), nan=0.0)
 
     def has_data(self, policy: Policy) -> npt.NDArray[np.bool_]:
-        """Whether each vehicle sent enough for a score."""
+        """Whether each vehicle sent enough for a score; all of them where the policy asks for no day with data."""
+        if policy.features.minimum_days_with_data == 0:
+            return np.ones(self.rows.height, dtype=np.bool_)
         some = self.rows["data_until"].is_not_null().to_numpy()
         return np.asarray(some & (self.days_with_data() >= policy.features.minimum_days_with_data))
 

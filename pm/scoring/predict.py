@@ -8,6 +8,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
@@ -71,6 +72,7 @@ def score(
     roles: Mapping[str, str] | None = None,
     vehicles: pl.DataFrame | None = None,
     recent: pl.DataFrame | None = None,
+    withheld: Mapping[int, str] = MappingProxyType({}),
 ) -> pl.DataFrame:
     """One PREDICTION row a vehicle and component, ranked over the whole fleet.
 
@@ -86,6 +88,8 @@ def score(
         scored_at: when this is computed.
         roles: role of each serving model; champion where not named, fallback where it is a rule.
         vehicles: VEHICLE rows; those that left the fleet by the as-of are not scored.
+        withheld: vehicles whose data must not be trusted, with the reason (`pm.features.assumptions`): they get
+            "insufficient_data", no probability, and that reason.
         recent: earlier batches (at least the last 8 days), columns as for
             `pm.scoring.alerts.episode_starts`, for running alerts and the week's budget.
 
@@ -99,7 +103,8 @@ def score(
     components = sorted(set(bundles) | set(fallbacks))
     if batch is None or not components:
         return PREDICTION.empty()
-    enough = batch.has_data(policy)
+    is_withheld = batch.rows["vehicle_id"].is_in(list(withheld)).to_numpy()
+    enough = batch.has_data(policy) & ~is_withheld
     named = roles or {}
     answers = {
         component: _answer(
@@ -112,7 +117,8 @@ def score(
         )
         for component in components
     }
-    rows = pl.concat([_rows(component, answer, batch, enough, policy) for component, answer in answers.items()])
+    silent = _why_silent(batch, withheld, policy)
+    rows = pl.concat([_rows(component, answer, batch, enough, silent, policy) for component, answer in answers.items()])
     # One threshold for the fleet, the lowest that a component's share of the budget allows: of two
     # trucks the likelier one is never passed over. The week's budget then limits how many.
     ranked = _rank(rows).with_columns(pl.col("threshold").min())
@@ -170,13 +176,19 @@ def _reasons(model: Scorer, matrix: npt.NDArray[np.float32], batch: Batch) -> tu
     return tuple(reasons_json(explain_row(features, row, low, high, parts[at])) for at, row in enumerate(matrix))
 
 
-def _rows(component: str, answer: _Answer, batch: Batch, enough: npt.NDArray[np.bool_], policy: Policy) -> pl.DataFrame:
+def _rows(  # noqa: PLR0917 - private, called once
+    component: str,
+    answer: _Answer,
+    batch: Batch,
+    enough: npt.NDArray[np.bool_],
+    silent: Sequence[str],
+    policy: Policy,
+) -> pl.DataFrame:
     """Unranked rows of one component: every column but position, alert and scored_at."""
     p_failure = np.full(batch.rows.height, np.nan)
     p_failure[enough] = answer.p_failure
     said = iter(answer.reasons)
-    days = batch.days_with_data()
-    reasons = [next(said) if ok else _too_little(batch, days[at], policy) for at, ok in enumerate(enough)]
+    reasons = [next(said) if ok else silent[at] for at, ok in enumerate(enough)]
     threshold = answer.model.threshold
     known = None if threshold is None or not np.isfinite(threshold) else float(threshold)
     return batch.rows.select(
@@ -204,6 +216,21 @@ def _status(enough: npt.NDArray[np.bool_], role: str, policy: Policy) -> pl.Expr
         .then(pl.lit("stale"))
         .otherwise(pl.lit("fallback" if role == "fallback" else "ok"))
     )
+
+
+def _why_silent(batch: Batch, withheld: Mapping[int, str], policy: Policy) -> list[str]:
+    """For each row of the batch the reasons it would have without a score."""
+    days = batch.days_with_data()
+    return [
+        _not_trusted(withheld[vehicle_id]) if vehicle_id in withheld else _too_little(batch, days[at], policy)
+        for at, vehicle_id in enumerate(batch.rows["vehicle_id"])
+    ]
+
+
+def _not_trusted(why: str) -> str:
+    meaning = "an assumption about the daily data"
+    sentence = f"The data of this truck cannot be trusted: {why}"
+    return reasons_json((Reason("assumption", meaning, "", None, None, None, 0.0, sentence),))
 
 
 def _too_little(batch: Batch, n_days: float, policy: Policy) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pm.canbus.j1939 import PGN_DM1
-from pm.simulate.components import BODY, BRAKES, COMPONENTS, ENGINE, NUISANCE_CODES, Code
+from pm.simulate.components import BODY, BRAKES, COMPONENTS, ENGINE, EXHAUST, N_CYLINDERS, NUISANCE_CODES, Code
 from pm.simulate.encode import Frames, join
 from pm.simulate.fleet import DAY_S, FleetConfig
 from pm.simulate.operation import Sessions
@@ -23,7 +23,7 @@ HEARTBEAT_EVERY: Final = 6
 """Without an active code the engine says so (SPN 0, FMI 0) at every sixth turn."""
 _DM1_ID: Final = 0x18FE_CA00
 _OFFSET_S: Final = 45.0
-_SPURIOUS_A_DAY: Final = 0.006
+_SPURIOUS_A_DAY: Final = 0.012
 _NUISANCE_A_DAY: Final = 0.004
 
 
@@ -43,10 +43,12 @@ def draw_episodes(config: FleetConfig, sessions: Sessions, symptoms: dict[str, N
     spans: list[tuple[float, float, Code]] = []
     for component in COMPONENTS:
         for mode in component.modes:
-            spans += _from_symptom(symptoms[mode.name], mode.codes, sessions, rng)
+            cylinder = int(rng.integers(N_CYLINDERS))
+            codes = tuple(code.of_cylinder(cylinder) for code in mode.codes)
+            spans += _from_symptom(symptoms[mode.name], codes, sessions, rng)
     every_code = [code for component in COMPONENTS for mode in component.modes for code in mode.codes[:2]]
     for day in np.flatnonzero(rng.random(config.n_days) < _SPURIOUS_A_DAY).tolist():
-        code = every_code[int(rng.integers(len(every_code)))]
+        code = every_code[int(rng.integers(len(every_code)))].of_cylinder(int(rng.integers(N_CYLINDERS)))
         spans.append((day * DAY_S, (day + int(rng.integers(1, 5))) * DAY_S, code))
     for day in np.flatnonzero(rng.random(config.n_days) < _NUISANCE_A_DAY).tolist():
         code = NUISANCE_CODES[int(rng.integers(len(NUISANCE_CODES)))]
@@ -93,7 +95,7 @@ def dm1_frames(config: FleetConfig, sessions: Sessions, episodes: list[Episode])
     # Slower than the session's first minutes, so that announcements of different messages never interleave.
     time_s = sessions.start_s[session] + _OFFSET_S + ACTIVE_PERIOD_S * turn
     parts = []
-    for place, source in enumerate((ENGINE, BRAKES, BODY)):
+    for place, source in enumerate((ENGINE, BRAKES, BODY, EXHAUST)):
         time_us = np.rint((config.start_s + time_s + 0.5 * place) * 1e6).astype(np.int64)
         mine = [episode for episode in episodes if episode.code.source_address == source]
         parts += _controller(source, time_us, time_s, turn, mine)
@@ -102,18 +104,23 @@ def dm1_frames(config: FleetConfig, sessions: Sessions, episodes: list[Episode])
 
 def _controller(source: int, time_us: NDArray[np.int64], time_s: NDArray[np.float64], turn: NDArray[np.int64],
                 episodes: list[Episode]) -> list[Frames]:  # fmt: skip
-    active = np.zeros((len(time_s), len(episodes)), np.bool_)
-    for column, episode in enumerate(episodes):
-        active[:, column] = (time_s >= episode.from_s) & (time_s < episode.until_s)
-    silent = ~active.any(axis=1)
+    """Which codes are active changes at the edges of episodes only; all turns between two edges say the same."""
+    starts = np.array([episode.from_s for episode in episodes])
+    ends = np.array([episode.until_s for episode in episodes])
+    edges = np.concatenate([[-np.inf], np.unique(np.concatenate([starts, ends]))])
+    span = np.searchsorted(edges, time_s, side="right") - 1
+    silent = np.ones(len(time_s), np.bool_)
     parts = []
+    for number in np.unique(span).tolist():
+        active = np.flatnonzero((starts <= edges[number]) & (ends > edges[number])).tolist()
+        if active:
+            at = slice(*np.searchsorted(span, [number, number + 1]).tolist())
+            silent[at] = False
+            # Two episodes of one code at a time are one code: the later count stands.
+            codes = {episodes[column].code: episodes[column] for column in active}
+            parts.append(_send(source, list(codes.values()), time_us[at]))
     if source == ENGINE:
         parts.append(_send(source, [], time_us[silent & (turn % HEARTBEAT_EVERY == 0)]))
-    for combination in np.unique(active[~silent], axis=0):
-        at = (active == combination[None, :]).all(axis=1)
-        # Two episodes of one code at a time are one code: the later count stands.
-        codes = {episodes[column].code: episodes[column] for column in np.flatnonzero(combination)}
-        parts.append(_send(source, list(codes.values()), time_us[at]))
     return parts
 
 

@@ -13,8 +13,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-ENGINE, BRAKES, BODY = 0x00, 0x0B, 0x31
-"""Source addresses (SAE J1939-81): engine no. 1, brakes, cab controller."""
+ENGINE, BRAKES, BODY, EXHAUST = 0x00, 0x0B, 0x31, 0x3D
+"""Source addresses (SAE J1939-81): engine no. 1, brakes, cab controller, exhaust emission controller."""
+NOX_IN, NOX_OUT = 0x51, 0x52
+"""NOx sensors are nodes of their own, before and behind the catalyst; they send no trouble codes here."""
+N_CYLINDERS: Final = 6
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,12 @@ class Code:
     source_address: int
     spn: int
     fmi: int
+    is_per_cylinder: bool = False
+    """Stands for as many SPNs in a row as there are cylinders; a part's codes are about one of them."""
+
+    def of_cylinder(self, number: int) -> "Code":
+        """The code of cylinder `number` (0 is the first); a code that is of no cylinder stays itself."""
+        return Code(self.source_address, self.spn + number, self.fmi) if self.is_per_cylinder else self
 
     @property
     def is_red(self) -> bool:
@@ -98,6 +107,30 @@ COMPONENTS: Final = (
         (
             Mode("alternator", 0.5, (Code(ENGINE, 167, 17), Code(ENGINE, 167, 18), Code(BODY, 158, 18))),
             Mode("battery", 0.5, (Code(ENGINE, 168, 17), Code(BODY, 158, 17), Code(ENGINE, 168, 1))),
+        ),
+    ),
+    Component(
+        "aftertreatment", 146.0, 0.30, 24.0, 0.13, 0.0012, 0.002, 0.010, 0.0,
+        (
+            Mode("filter", 0.5, (Code(EXHAUST, 3719, 15), Code(EXHAUST, 3251, 16), Code(EXHAUST, 3719, 0))),
+            Mode("scr", 0.5, (Code(EXHAUST, 4364, 17), Code(EXHAUST, 4364, 18), Code(EXHAUST, 4334, 18))),
+        ),
+    ),
+    Component(
+        "turbo", 160.0, 0.30, 24.0, 0.13, 0.0014, 0.006, 0.0, 0.012,
+        (
+            Mode("vanes", 0.5, (Code(ENGINE, 641, 10), Code(ENGINE, 641, 7), Code(ENGINE, 102, 18))),
+            Mode("rotor", 0.5, (Code(ENGINE, 102, 17), Code(ENGINE, 103, 18), Code(ENGINE, 102, 1))),
+        ),
+    ),
+    Component(
+        "fuel_injection", 152.0, 0.30, 24.0, 0.13, 0.0012, 0.0, 0.004, 0.008,
+        (
+            Mode("rail", 0.5, (Code(ENGINE, 157, 17), Code(ENGINE, 157, 18), Code(ENGINE, 157, 1))),
+            Mode(
+                "injector", 0.5,
+                (Code(ENGINE, 1323, 31, True), Code(ENGINE, 651, 7, True), Code(ENGINE, 1322, 31)),
+            ),
         ),
     ),
 )  # fmt: skip

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pm.canbus.dbc import MessagePlan, SignalPlan
+from pm.canbus.jit import kernel
 from pm.errors import ConfigError
 
 ALL_ONES = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
@@ -61,7 +62,7 @@ def encode(message: MessagePlan, source_address: int, time_us: NDArray[np.int64]
     for name, physical in values.items():
         if name not in signals:
             raise ConfigError(f"message {message.name}: expected signal {name} in the DBC, but got {sorted(signals)}")
-        payload = _put(payload, signals[name], raw_values(signals[name], physical))
+        _put(payload, signals[name], physical)
     can_id = np.full(len(time_us), (message.frame_id & 0x1FFF_FF00) | source_address, np.uint32)
     return Frames(time_us, can_id, payload)
 
@@ -79,19 +80,34 @@ def _error_raw(length: int) -> int:
     return (1 << length) - 2
 
 
-def raw_values(signal: SignalPlan, physical: NDArray[np.float64]) -> NDArray[np.uint64]:
-    """Raw numbers of `physical`, same shape."""
+def _put(payload: NDArray[np.uint64], signal: SignalPlan, physical: NDArray[np.float64]) -> None:
+    """Write a signal's raw numbers into its bits of `payload`."""
     if signal.byte_order != "little_endian" or signal.is_signed or signal.is_float or signal.length > 32:
         raise ConfigError(f"signal {signal.name}: expected an unsigned little-endian number of at most 32 bits")
-    number = np.rint((np.nan_to_num(physical, nan=0.0, posinf=0.0) - signal.offset) / signal.scale)
-    top = valid_maximum(signal.length)
-    # Two-bit states have only 0 and 1 as values; wider bit fields use all but their last two codes as given.
-    raw = np.clip(number, 0, top).astype(np.uint64)
-    raw[np.isposinf(physical)] = _error_raw(signal.length)
-    raw[np.isnan(physical)] = (1 << signal.length) - 1
-    return raw
+    length = signal.length
+    numbers = np.array([signal.start, valid_maximum(length), _error_raw(length), (1 << length) - 1], np.uint64)
+    values = np.ascontiguousarray(physical, np.float64)
+    _put_values(payload, values, float(signal.scale), float(signal.offset), numbers)
 
 
-def _put(payload: NDArray[np.uint64], signal: SignalPlan, raw: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    mask = np.uint64(((1 << signal.length) - 1) << signal.start)
-    return np.asarray((payload & ~mask) | (raw << np.uint64(signal.start)))
+@kernel
+def _put_values(
+    payload: NDArray[np.uint64],
+    physical: NDArray[np.float64],
+    scale: float,
+    offset: float,
+    numbers: NDArray[np.uint64],
+) -> None:
+    """`numbers`: first bit; greatest raw value that is a measurement; the raw values for error and not available."""
+    start, top, error, absent = numbers
+    others = ~(absent << start)
+    for i in range(len(payload)):
+        value = physical[i]
+        raw = absent
+        if value == np.inf:
+            raw = error
+        elif not np.isnan(value):
+            number = np.rint((value - offset) / scale)
+            # What is outside of the valid range is sent as its end.
+            raw = top if number >= top else np.uint64(max(number, 0.0))
+        payload[i] = (payload[i] & others) | (raw << start)

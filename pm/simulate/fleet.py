@@ -12,10 +12,12 @@ from typing import Final
 import numpy as np
 
 from pm.errors import ConfigError
+from pm.simulate.changes import FIRST_NEWCOMER, Change, newcomers
 
 DAY_S: Final = 86_400
-STREAMS: Final = ("identity", "operation", "wear", "signals", "sensors", "faults", "uploads", "workshop")
+STREAMS: Final = ("identity", "operation", "wear", "signals", "sensors", "faults", "uploads", "workshop", "logger")
 """Random streams of one truck. New ones go to the end, so that the old ones keep their numbers."""
+LOG_FORMATS: Final = ("candump", "blf", "mf4")
 _SHARED_STREAM: Final = 2**31
 _WMI: Final = "0PM"
 """No manufacturer has a world manufacturer identifier that starts with 0 (ISO 3780)."""
@@ -35,6 +37,10 @@ class FleetConfig:
     start: date = date(2026, 1, 5)
     seed: int = 20260105
     fleet: str = "demo"
+    formats: tuple[str, ...] = ("candump", "blf", "mf4")
+    """Log formats of the trucks' loggers, in turn; a format named twice is that of twice as many."""
+    changes: tuple[Change, ...] = ()
+    """What is different from a date on; `pm.simulate.changes` says what each does."""
 
     def __post_init__(self) -> None:
         for name, value, low, high in (
@@ -48,6 +54,22 @@ class FleetConfig:
             raise ConfigError(f"fleet: expected start from 2000 to 2080, but got {self.start}")
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", self.fleet):
             raise ConfigError(f"fleet: expected a name of letters, digits, _ and -, but got {self.fleet!r}")
+        if not 1 <= len(self.formats) <= 20 or not set(self.formats) <= set(LOG_FORMATS):
+            raise ConfigError(f"fleet: expected formats of {', '.join(LOG_FORMATS)}, but got {list(self.formats)}")
+        for change in self.changes:
+            self._check(change)
+
+    def _check(self, change: Change) -> None:
+        if change.day >= self.n_days:
+            raise ConfigError(f"change {change.kind}: expected a day below {self.n_days}, but got {change.day}")
+        names = [model.name for model in (*MODELS, NEW_MODEL)]
+        if change.kind == "firmware_rescale" and change.model not in names:
+            raise ConfigError(f"change {change.kind}: expected a model of {', '.join(names)}, but got {change.model!r}")
+
+    @property
+    def truck_indexes(self) -> tuple[int, ...]:
+        """Every truck of the fleet, those that join by a change last."""
+        return (*range(self.n_vehicles), *(index for index, _ in newcomers(self)))
 
     @property
     def start_at(self) -> datetime:
@@ -110,6 +132,8 @@ MODELS: Final = (
     TruckModel("Meridian 360", (0.2, 0.6, 0.2), 88.5, 28.0, 900.0, 2.5, 24.0),
     TruckModel("Vesper 260", (0.0, 0.3, 0.7), 84.5, 28.4, 870.0, 2.3, 21.0),
 )
+NEW_MODEL: Final = TruckModel("Auriga 520", (0.7, 0.3, 0.0), 95.0, 27.4, 1010.0, 3.4, 29.0)
+"""Its trucks join by the change `new_model` alone, bought used; each of its levels lies outside the others'."""
 
 
 @dataclass(frozen=True)
@@ -152,11 +176,16 @@ def shared_stream(config: FleetConfig) -> np.random.Generator:
 def make_vehicle(config: FleetConfig, index: int, rng: np.random.Generator) -> Vehicle:
     """Truck `index` of the fleet, drawn from its identity stream."""
     model = MODELS[int(rng.choice(len(MODELS), p=(0.4, 0.35, 0.25)))]
+    is_new = index >= FIRST_NEWCOMER
+    model = NEW_MODEL if is_new else model
     duty = DUTIES[int(rng.choice(len(DUTIES), p=model.duty_weights))]
     age_d = int(rng.integers(200, 2600))
     joins_late, leaves = rng.random() < 0.04, bool(rng.random() < 0.045)
     joined = int(rng.integers(10, 90)) if joins_late else 0
     joined_day = min(joined, config.n_days // 2)
+    if is_new:
+        joins_late, leaves = False, False
+        joined_day = min(dict(newcomers(config))[index] + int(rng.integers(0, 14)), config.n_days - 1)
     left = int(rng.integers(95, 170))
     driving_d = age_d * duty.driving_share
     in_service_on = config.start + timedelta(days=joined_day - (0 if joins_late else age_d))

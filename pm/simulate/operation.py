@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pm.simulate.changes import warming_c
 from pm.simulate.fleet import DAY_S, Duty, FleetConfig, Vehicle, shared_stream
 
 REGION_OFFSETS_C = (-2.5, 0.0, 3.0)
@@ -38,7 +39,7 @@ class Sessions:
 
 def daily_mean_c(config: FleetConfig) -> NDArray[np.float64]:
     """Daily mean temperature in degC, shape (regions, days): a cosine year (mean 10.5, amplitude 9.5,
-    as in Central European lowlands) with weather that lasts some days (AR(1), phi 0.8).
+    as in Central European lowlands) with weather that lasts some days (AR(1), phi 0.8), and what a warm summer adds.
     """
     rng = shared_stream(config)
     shocks = rng.normal(0, 1.9, (len(REGION_OFFSETS_C), config.n_days))
@@ -47,7 +48,7 @@ def daily_mean_c(config: FleetConfig) -> NDArray[np.float64]:
         weather[:, day] = shocks[:, day] + (0.8 * weather[:, day - 1] if day else 0.0)
     day_of_year = config.start.timetuple().tm_yday + np.arange(config.n_days)
     season = 10.5 - 9.5 * np.cos(2 * np.pi * (day_of_year - _COLDEST_DAY_OF_YEAR) / 365.25)
-    return np.asarray(season[None, :] + np.array(REGION_OFFSETS_C)[:, None] + weather)
+    return np.asarray(season[None, :] + np.array(REGION_OFFSETS_C)[:, None] + weather + warming_c(config)[None, :])
 
 
 def plan_sessions(config: FleetConfig, vehicle: Vehicle, rng: np.random.Generator) -> Sessions:

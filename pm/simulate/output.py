@@ -17,12 +17,13 @@ from typing import Any, Final
 import polars as pl
 
 from pm.errors import ConfigError, DataError
+from pm.simulate.changes import as_text
 from pm.simulate.components import COMPONENTS
 from pm.simulate.fleet import FleetConfig
 from pm.simulate.truck import TruckFiles
 from pm.simulate.workshop import SOURCE_SYSTEM
 
-SIMULATOR_VERSION: Final = 1
+SIMULATOR_VERSION: Final = 2
 """Counts up whenever the same configuration gives other bytes."""
 MANIFEST: Final = "manifest.json"
 TABLES: Final = (
@@ -32,6 +33,8 @@ TABLES: Final = (
     "truth/failures.parquet",
     "truth/replacements.parquet",
     "truth/hazards.parquet",
+    "truth/changes.parquet",
+    "truth/miscoded.parquet",
 )
 _INSTANT: Final = "%Y-%m-%dT%H:%M:%SZ"
 _UTC: Final = pl.Datetime("us", "UTC")
@@ -40,7 +43,7 @@ _VEHICLES: Final[_Schema] = {
     "fleet": pl.String, "vehicle_ref": pl.String, "model": pl.String, "model_year": pl.Int16, "duty": pl.String,
     "in_service_at": pl.String, "left_at": _UTC, "vin": pl.String,
 }  # fmt: skip
-_UPLOADS: Final[_Schema] = {"file": pl.String, "vehicle_ref": pl.String, "uploaded_at": _UTC, "n_frames": pl.Int64}
+_UPLOADS: Final[_Schema] = {"file": pl.String, "vehicle_ref": pl.String, "uploaded_at": _UTC}
 _ORDERS: Final[_Schema] = {
     "order": pl.Int64, "line_no": pl.Int32, "vehicle_ref": pl.String, "opened_at": _UTC, "completed_at": _UTC,
     "reported_at": _UTC, "out_of_service_at": _UTC, "returned_to_service_at": _UTC, "recorded_at": _UTC,
@@ -52,6 +55,11 @@ _FAILURES: Final[_Schema] = {
     "vehicle_ref": pl.String, "component": pl.String, "mode": pl.String, "failed_at": _UTC, "returned_at": _UTC,
     "is_shock": pl.Boolean, "wear": pl.Float64,
 }  # fmt: skip
+_MISCODED: Final[_Schema] = {
+    "order": pl.Int64, "line_no": pl.Int32, "vehicle_ref": pl.String, "opened_at": _UTC, "miscoded": pl.String,
+    "true_kind": pl.String, "true_component": pl.String, "said_component": pl.String,
+}  # fmt: skip
+_CHANGES: Final[_Schema] = {"kind": pl.String, "day": pl.Int32, "what": pl.String}
 _REPLACEMENTS: Final[_Schema] = {"vehicle_ref": pl.String, "component": pl.String, "day": pl.Int32, "wear": pl.Float64}
 
 
@@ -60,30 +68,44 @@ def write_tables(config: FleetConfig, trucks: Sequence[TruckFiles], folder: Path
     (folder / "truth").mkdir()
     vehicles = pl.DataFrame([truck.vehicle for truck in trucks], schema=_VEHICLES)
     _write_csv(vehicles, folder / "vehicles.csv")
-    uploads = pl.DataFrame([row for truck in trucks for row in truck.uploads], schema=_UPLOADS)
-    _write_csv(uploads.select("file", "vehicle_ref", "uploaded_at").sort("uploaded_at", "file"), folder / "uploads.csv")
+    logs = [(log.file, log.vehicle_ref, log.uploaded_at) for truck in trucks for log in truck.logs]
+    uploads = pl.DataFrame(logs, schema=_UPLOADS, orient="row")
+    _write_csv(uploads.sort("uploaded_at", "file"), folder / "uploads.csv")
     orders = pl.DataFrame([row for truck in trucks for row in truck.work_orders], schema=_ORDERS)
-    _write_csv(_number_orders(orders), folder / "work_orders.csv")
+    numbers = _order_numbers(orders)
+    _write_csv(_number_orders(orders, numbers), folder / "work_orders.csv")
+    lines = pl.DataFrame([row for truck in trucks for row in truck.work_orders], schema=_MISCODED)
+    miscoded = lines.filter(pl.col("miscoded").is_not_null()).unique(["vehicle_ref", "order", "line_no"])
+    coded_as = miscoded.join(numbers, on=["vehicle_ref", "order"], how="left").drop("order")
+    coded_as.sort("work_order_id", "line_no").write_parquet(folder / "truth" / "miscoded.parquet")
     failures = pl.DataFrame([row for truck in trucks for row in truck.failures], schema=_FAILURES)
     failures.sort("failed_at", "vehicle_ref").write_parquet(folder / "truth" / "failures.parquet")
     replacements = pl.DataFrame([row for truck in trucks for row in truck.replacements], schema=_REPLACEMENTS)
     _dated(config, replacements).sort("day", "vehicle_ref").write_parquet(folder / "truth" / "replacements.parquet")
     hazards = pl.concat([_hazard_frame(truck) for truck in trucks])
     _dated(config, hazards).write_parquet(folder / "truth" / "hazards.parquet")
+    changes = [(change.kind, change.day, as_text(change)) for change in config.changes]
+    changed = pl.DataFrame(changes, schema=_CHANGES, orient="row")
+    _dated(config, changed).sort("day", "kind", "what").write_parquet(folder / "truth" / "changes.parquet")
 
 
 def _write_csv(frame: pl.DataFrame, path: Path) -> None:
     frame.write_csv(path, datetime_format=_INSTANT)
 
 
-def _number_orders(orders: pl.DataFrame) -> pl.DataFrame:
+def _order_numbers(orders: pl.DataFrame) -> pl.DataFrame:
     """The shop system's order numbers: in the order in which the orders were opened over the whole fleet."""
     key = ["vehicle_ref", "order"]
     opened = orders.group_by(key).agg(pl.col("opened_at").min()).sort("opened_at", *key)
-    numbers = opened.with_row_index("number", offset=20_001).select(
+    return opened.with_row_index("number", offset=20_001).select(
         *key, ("WO-" + pl.col("number").cast(pl.String)).alias("work_order_id")
     )
-    numbered = orders.join(numbers, on=key, how="left").with_columns(pl.lit(SOURCE_SYSTEM).alias("source_system"))
+
+
+def _number_orders(orders: pl.DataFrame, numbers: pl.DataFrame) -> pl.DataFrame:
+    numbered = orders.join(numbers, on=["vehicle_ref", "order"], how="left").with_columns(
+        pl.lit(SOURCE_SYSTEM).alias("source_system")
+    )
     first = ["source_system", "work_order_id"]
     return numbered.select(*first, pl.exclude(*first, "order")).sort("recorded_at", "work_order_id", "line_no")
 
@@ -114,7 +136,12 @@ def made_from(config: FleetConfig, dbc_sha256: Sequence[str]) -> dict[str, Any]:
     """What decides every byte of the output."""
     return {
         "simulator_version": SIMULATOR_VERSION,
-        "config": {**asdict(config), "start": config.start.isoformat()},
+        "config": {
+            **asdict(config),
+            "start": config.start.isoformat(),
+            "formats": list(config.formats),
+            "changes": [as_text(change) for change in config.changes],
+        },
         "dbc_sha256": list(dbc_sha256),
     }
 
@@ -146,7 +173,7 @@ def read_counts(folder: Path, made: Mapping[str, Any]) -> dict[str, Any] | None:
     if found != made:
         return None
     damaged = [name for name in TABLES if not (folder / name).is_file() or _sha256(folder / name) != hashes.get(name)]
-    sizes = [path.stat().st_size for path in sorted((folder / "logs").rglob("*.log"))]
+    sizes = [path.stat().st_size for path in (folder / "logs").rglob("*") if path.is_file()]
     if damaged or (len(sizes), sum(sizes)) != (counts["n_files"], counts["n_bytes"]):
         raise DataError(
             f"simulation {folder}: expected it complete, but got changed files ({damaged or 'logs'}); remove it"

@@ -16,6 +16,7 @@ from pm.errors import ConfigError
 from pm.progress import Track, silent
 from pm.simulate.components import COMPONENTS
 from pm.simulate.fleet import FleetConfig
+from pm.simulate.logs import check_changes
 from pm.simulate.output import made_from, read_counts, whole_or_nothing, write_manifest, write_tables
 from pm.simulate.truck import MESSAGES, TruckFiles, write_truck
 
@@ -61,6 +62,7 @@ def simulate(
     """
     database = load_dbc(dbc)
     plans = {name: database.message(name) for name in MESSAGES}
+    check_changes(config, plans)
     made = made_from(config, database.sha256)
     if out.exists() and not _is_empty(out):
         counts = read_counts(out, made)
@@ -70,9 +72,9 @@ def simulate(
             raise ConfigError(f"simulation {out}: expected one made with these settings, but got one made with others")
     with whole_or_nothing(out) as folder:
         one = partial(write_truck, config, plans=plans, folder=folder)
-        indexes = range(config.n_vehicles)
+        indexes = config.truck_indexes
         done: Iterable[TruckFiles] = map(one, indexes) if executor is None else executor.map(one, indexes)
-        trucks = list(track(done, "simulating trucks", config.n_vehicles))
+        trucks = list(track(done, "simulating trucks", len(indexes)))
         write_tables(config, trucks, folder)
         counts = _count(trucks)
         write_manifest(folder, made, counts)
@@ -87,9 +89,9 @@ def _count(trucks: Sequence[TruckFiles]) -> dict[str, Any]:
     failed = Counter(str(row["component"]) for truck in trucks for row in truck.failures)
     return {
         "n_driving_days": sum(truck.n_driving_days for truck in trucks),
-        "n_files": sum(len(truck.uploads) for truck in trucks),
-        "n_frames": sum(truck.n_frames for truck in trucks),
-        "n_bytes": sum(truck.n_bytes for truck in trucks),
+        "n_files": sum(len(truck.logs) for truck in trucks),
+        "n_frames": sum(log.n_frames for truck in trucks for log in truck.logs),
+        "n_bytes": sum(log.n_bytes for truck in trucks for log in truck.logs),
         "n_work_order_rows": sum(len(truck.work_orders) for truck in trucks),
         "n_failures": [[component.name, failed[component.name]] for component in COMPONENTS],
     }
@@ -97,4 +99,6 @@ def _count(trucks: Sequence[TruckFiles]) -> dict[str, Any]:
 
 def _report(config: FleetConfig, out: Path, counts: dict[str, Any], *, reused: bool) -> SimulationReport:
     numbers = {**counts, "n_failures": tuple((str(name), int(n)) for name, n in counts["n_failures"])}
-    return SimulationReport(out=out, reused=reused, n_vehicles=config.n_vehicles, n_days=config.n_days, **numbers)
+    return SimulationReport(
+        out=out, reused=reused, n_vehicles=len(config.truck_indexes), n_days=config.n_days, **numbers
+    )

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from pm.simulate.components import BRAKES, ENGINE, Code
+from pm.simulate.components import BRAKES, ENGINE, EXHAUST, Code
 from pm.simulate.fleet import DAY_S, FleetConfig
 from pm.simulate.signals import Samples
 
@@ -24,8 +24,17 @@ _SENSORS: Final = (
     ("AIR1", "ServiceBrakeCircuit2AirPressure", BRAKES, 1088, 100.0),
     ("VEP1", "ChargingSystemPotential", ENGINE, 167, 1.2),
     ("AMB", "AmbientAirTemp", ENGINE, 171, 12.0),
+    ("IC1", "EngIntakeManifold1Pressure", ENGINE, 102, 40.0),
+    ("IC1", "EngExhaustTemp", ENGINE, 173, 60.0),
+    ("TC", "EngTurbo1Speed", ENGINE, 103, 9000.0),
+    ("EFL_P2", "EngInjMeteringRail1Pressure", ENGINE, 157, 15.0),
+    ("AT1IMG", "Aft1DPFDifferentialPressure", EXHAUST, 3251, 4.0),
+    ("AT1OG2", "Aft1DPFOutletTemp", EXHAUST, 3246, 60.0),
+    ("AT1OG1", "Aftertreatment1OutletNOx", EXHAUST, 3226, 120.0),
+    ("A1SCRDSI1", "Aft1DEFActualDosingQuantity", EXHAUST, 4331, 300.0),
 )
-_RATE_A_DAY: Final = 0.0028
+"""Message, signal, controller that notices, SPN, spread of an erratic sensor."""
+_RATE_A_DAY: Final = 0.0052
 
 
 @dataclass(frozen=True)
@@ -46,7 +55,7 @@ class SensorFault:
 
 
 def draw_sensor_faults(config: FleetConfig, rng: np.random.Generator) -> list[SensorFault]:
-    """Sensor faults of one truck: about one in two trucks has one in half a year, for 4 to 35 days."""
+    """Sensor faults of one truck: about one a truck in half a year, for 4 to 35 days."""
     faults = []
     for day in np.flatnonzero(rng.random(config.n_days) < _RATE_A_DAY):
         message, signal, source, spn, spread = _SENSORS[int(rng.integers(len(_SENSORS)))]

@@ -2,7 +2,7 @@
 
 What belongs here: the texts, by what was really done. Which text says which component is decided
 elsewhere, by the failure rules a fleet configures; these texts only have to sound like a workshop.
-`{km}` is replaced by the odometer reading.
+`{km}` is replaced by the odometer reading, `{cylinder}` by a number from 1 to 6.
 """
 
 from typing import Final
@@ -54,6 +54,47 @@ FAILURE_TEXTS: Final[dict[str, tuple[str, ...]]] = {
         "would not crank, jump started, R&R batteries",
         "starter motor replaced, slow crank no start",
     ),
+    # aftertreatment
+    "filter": (
+        "DPF blocked, regen not completing, filter exchanged",
+        "constant regen requests, derate, particulate filter replaced",
+        "DPF full of ash, back pressure high, R&R DPF",
+        "parked regen fails, particulate filter cracked, replaced",
+        "soot load high, engine derated on road, DPF renewed",
+    ),
+    "scr": (
+        "SCR efficiency low, DEF doser clogged, doser replaced",
+        "NOx too high, SCR catalyst poisoned, catalyst replaced",
+        "DEF crystals in dosing valve, valve renewed, SCR inlet cleaned",
+        "derate, AdBlue pump failed, supply module replaced",
+        "Low DEF pressure, R&R dosing unit",
+    ),
+    # turbo
+    "vanes": (
+        "low boost, VGT vanes stuck, turbo replaced",
+        "turbo actuator seized, VGT actuator replaced and calibrated",
+        "no power on grades, turbocharger nozzle ring sooted, turbo exchanged",
+        "boost erratic, R&R turbo actuator",
+    ),
+    "rotor": (
+        "turbo shaft play, oil in intake, turbocharger replaced",
+        "low boost and whine, turbo bearings worn, turbo renewed",
+        "turbo compressor wheel rubbing on housing, replaced turbo",
+        "blue smoke, turbo seal leaking oil, R&R turbo",
+    ),
+    # fuel_injection
+    "rail": (
+        "rail pressure low, high pressure pump replaced",
+        "long crank, fuel rail pressure not building, metering valve replaced",
+        "derate, common rail pressure deviation, HP-pressure pump renewed",
+        "engine cuts out, fuel pump worn, R&R high pressure fuel pump",
+    ),
+    "injector": (
+        "rough idle, injector cylinder {cylinder} replaced",
+        "misfire cylinder {cylinder}, injector renewed and coded",
+        "injector return flow too high, set of injectors replaced",
+        "knocking, black smoke, R&R injector {cylinder}",
+    ),
 }
 """By failure mode (`pm.simulate.components`)."""
 
@@ -69,6 +110,18 @@ PLANNED_TEXTS: Final[dict[str, tuple[str, ...]]] = {
     "charging_starting": (
         "planned replacement of alternator at {km:,.0f} km",
         "scheduled: batteries and alternator renewed by interval",
+    ),
+    "aftertreatment": (
+        "planned DPF exchange at {km:,.0f} km, ash cleaning",
+        "scheduled: DEF dosing unit renewed by interval",
+    ),
+    "turbo": (
+        "planned replacement of turbocharger at {km:,.0f} km",
+        "scheduled: turbo exchanged by interval",
+    ),
+    "fuel_injection": (
+        "planned replacement of injectors at {km:,.0f} km",
+        "scheduled: injector set and high pressure pump renewed by interval",
     ),
 }
 """A component replaced before it failed; the order says `planned`."""
@@ -89,6 +142,21 @@ NO_TROUBLE_TEXTS: Final[dict[str, tuple[str, ...]]] = {
         "driver reports slow crank, batteries tested ok, NTF",
         "battery light reported, alternator output ok, no fault found",
     ),
+    "aftertreatment": (
+        "driver reports regen lamp, forced regen ok, no trouble found",
+        "SCR efficiency code, could not duplicate, no fault found",
+        "DEF quality and dosing tested ok, NTF",
+    ),
+    "turbo": (
+        "driver reports lack of power, boost tested ok, NTF",
+        "turbo checked for shaft play, within limits, no trouble found",
+        "turbo whistle reported, no fault found",
+    ),
+    "fuel_injection": (
+        "rail pressure logged on road test, no trouble found",
+        "rough idle reported, injector cut-out test ok, NTF",
+        "hard start reported, fuel pump output ok, no fault found",
+    ),
 }
 
 SERVICE_TEXTS: Final[tuple[str, ...]] = (
@@ -104,7 +172,7 @@ OTHER_TEXTS: Final[tuple[str, ...]] = (
     "replaced two drive tyres, worn",
     "headlamp bulb replaced left",
     "wiper blades and washer nozzle replaced",
-    "DPF cleaned and reinstalled",
+    "exhaust clamp and bracket replaced",
     "mirror glass replaced after damage",
     "fuel filter housing leaking, seal replaced",
     "clutch adjusted",

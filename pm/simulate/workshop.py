@@ -7,12 +7,13 @@ are in `pm.simulate.wording`. The columns are those of `reference/work_orders.md
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pm.simulate.components import COMPONENTS
+from pm.simulate.changes import is_coding_silent
+from pm.simulate.components import COMPONENTS, N_CYLINDERS
 from pm.simulate.fleet import DAY_S, FleetConfig, Vehicle
 from pm.simulate.operation import Sessions
 from pm.simulate.wear import Failure, Life, Replacement
@@ -27,7 +28,11 @@ from pm.simulate.wording import (
 
 SOURCE_SYSTEM: Final = "demo-shop"
 WORST_LAG_D: Final = 35.0
+MISCODED: Final = {"other_component": 0.03, "miscellaneous": 0.06}
+"""Share of orders about a modelled component that end up saying something else: work on another component,
+or nothing that tells."""
 _UNINFORMATIVE: Final = 0.05
+"""Share of the other orders (services, repairs of what is not modelled) that say nothing."""
 _REVISED: Final = 0.10
 _WITHDRAWN: Final = 0.02
 _NO_TROUBLE_A_DAY: Final = 0.0006
@@ -35,6 +40,9 @@ _NO_TROUBLE_WHEN_WORN: Final = 0.012
 _OTHER_A_DAY: Final = 0.010
 _REASONS: Final = {"failure": "01", "service": "08", "planned": "08", "other": "99", "no_trouble": "99"}
 _MODES: Final = {component.name: tuple(mode.name for mode in component.modes) for component in COMPONENTS}
+_NAMES: Final = tuple(_MODES)
+
+Miscoding = Literal["other_component", "miscellaneous", "silent"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,11 @@ class OrderLine:
     recorded_s: float
     description: str
     component: str | None = None
+    """What the work was really about; the system does not see it."""
+    miscoded: Miscoding | None = None
+    """In what way the line's last version does not say so."""
+    said_component: str | None = None
+    """The component that its last version speaks of."""
     reported_s: float | None = None
     out_of_service_s: float | None = None
     returned_s: float | None = None
@@ -93,7 +106,10 @@ def write_orders(config: FleetConfig, vehicle: Vehicle, life: Life, meters: Mete
 
 
 def as_row(config: FleetConfig, vehicle: Vehicle, meters: Meters, line: OrderLine) -> dict[str, object]:
-    """A row of `work_orders.csv` but for the order's number."""
+    """A row of `work_orders.csv` but for the order's number, with what is not in it: its truth.
+
+    `true_kind`, `true_component`, `said_component` and `miscoded` are for `truth/` alone.
+    """
     odometer_km, engine_h = meters.read(line.opened_s, vehicle)
     return {
         "order": line.order,
@@ -109,12 +125,16 @@ def as_row(config: FleetConfig, vehicle: Vehicle, meters: Meters, line: OrderLin
         "roadside": line.roadside,
         "odometer_km": odometer_km,
         "engine_h": engine_h,
-        "reason_for_repair": _REASONS[line.kind],
+        "reason_for_repair": "99" if line.miscoded == "silent" else _REASONS[line.kind],
         "work_accomplished": None,
         "failure_code": None,
         "vmrs": None,
         "description": line.description,
         "withdrawn": line.withdrawn,
+        "true_kind": line.kind,
+        "true_component": line.component,
+        "said_component": line.said_component,
+        "miscoded": line.miscoded,
     }
 
 
@@ -130,11 +150,10 @@ class _Shop:
         completed_s = max(failure.returned_s - 3600 * float(rng.uniform(0.5, 3.0)), opened_s + 1800)
         # A driver may have seen it coming, the evening before or the same day.
         seen_s = failure.failed_s - 3600 * float(rng.uniform(0.1, 20.0))
-        line = self._line("failure", opened_s, completed_s, self._text(FAILURE_TEXTS[failure.mode], opened_s))
+        line = self._about("failure", failure.component, failure.mode, (opened_s, completed_s))
         self._book(
             replace(
                 line,
-                component=failure.component,
                 reported_s=seen_s if rng.random() < 0.4 and not failure.is_shock else None,
                 out_of_service_s=failure.failed_s,
                 returned_s=max(failure.returned_s, completed_s),
@@ -142,16 +161,14 @@ class _Shop:
             )
         )
         if rng.random() < 0.12:
-            extra = replace(self.lines[-1], line_no=2, kind="other", description=self._text(OTHER_TEXTS, opened_s))
-            self.lines.append(replace(extra, component=None, withdrawn=False))
+            extra = replace(self.lines[-1], line_no=2, kind="other", description=self._text(OTHER_TEXTS))
+            self.lines.append(replace(extra, component=None, said_component=None, miscoded=None, withdrawn=False))
 
     def planned(self, replacement: Replacement) -> None:
         opened_s = replacement.day * DAY_S + 3600 * float(self.rng.uniform(6.0, 8.0))
         completed_s = opened_s + 3600 * float(self.rng.uniform(4.0, 8.0))
-        line = self._line("planned", opened_s, completed_s, self._text(PLANNED_TEXTS[replacement.component], opened_s))
-        self._book(
-            replace(line, component=replacement.component, out_of_service_s=opened_s, returned_s=completed_s + 1800)
-        )
+        line = self._about("planned", replacement.component, None, (opened_s, completed_s))
+        self._book(replace(line, out_of_service_s=opened_s, returned_s=completed_s + 1800))
 
     def no_trouble(self, component: str, wear: NDArray[np.float64], life: Life) -> None:
         """Visits that find nothing: some for no reason, more while a symptom is there."""
@@ -163,9 +180,9 @@ class _Shop:
             opened_s = self._evening(int(day), life.sessions)
             if any(abs(failure.failed_s - opened_s) < DAY_S for failure in life.failures):
                 continue
-            text = self._text(NO_TROUBLE_TEXTS[component], opened_s)
-            line = self._line("no_trouble", opened_s, opened_s + 3600 * float(self.rng.uniform(1, 3)), text)
-            self._book(replace(line, component=component, reported_s=opened_s - 5400))
+            completed_s = opened_s + 3600 * float(self.rng.uniform(1, 3))
+            line = self._about("no_trouble", component, None, (opened_s, completed_s))
+            self._book(replace(line, reported_s=opened_s - 5400))
 
     def services(self, sessions: Sessions) -> None:
         days = np.unique(sessions.day)
@@ -173,15 +190,42 @@ class _Shop:
         while at < len(days):
             opened_s = self._evening(int(days[at]), sessions)
             done_s = opened_s + 3600 * float(self.rng.uniform(1.0, 2.5))
-            self._book(self._line("service", opened_s, done_s, self._text(SERVICE_TEXTS, opened_s)))
+            self._book(self._line("service", opened_s, done_s, self._text(SERVICE_TEXTS)))
             at += int(self.rng.integers(45, 75))
 
     def others(self, sessions: Sessions) -> None:
         days = np.unique(sessions.day)
         for day in days[self.rng.random(len(days)) < _OTHER_A_DAY]:
             opened_s = self._evening(int(day), sessions)
-            text = self._text(OTHER_TEXTS, opened_s)
+            text = self._text(OTHER_TEXTS)
             self._book(self._line("other", opened_s, opened_s + 3600 * float(self.rng.uniform(0.5, 2.5)), text))
+
+    def _about(self, kind: str, component: str, mode: str | None, between: tuple[float, float]) -> OrderLine:
+        """A line about a modelled component, as well as this workshop codes it.
+
+        The number of draws is the same whatever the line ends up saying, so that a workshop that falls
+        silent one day changes nothing that was before.
+        """
+        opened_s, completed_s = between
+        draw, elsewhere, text_at, cylinder = self.rng.random(4)
+        another = [name for name in _NAMES if name != component][int(elsewhere * (len(_NAMES) - 1))]
+        nothing = self._pick(UNINFORMATIVE_TEXTS)
+        miscoded = self._miscoding(float(draw), opened_s)
+        said = {None: component, "other_component": another}.get(miscoded)
+        text = nothing
+        if said is not None:
+            texts = _texts(kind, said, mode if said == component else None)
+            km = self.meters.read(opened_s, self.vehicle)[0]
+            text = texts[int(text_at * len(texts))].format(km=km, cylinder=1 + int(cylinder * N_CYLINDERS))
+        line = self._line(kind, opened_s, completed_s, text)
+        return replace(line, component=component, said_component=said, miscoded=miscoded)
+
+    def _miscoding(self, draw: float, opened_s: float) -> Miscoding | None:
+        if is_coding_silent(self.config, int(opened_s // DAY_S)):
+            return "silent"
+        if draw < MISCODED["other_component"]:
+            return "other_component"
+        return "miscellaneous" if draw < sum(MISCODED.values()) else None
 
     def _line(self, kind: str, opened_s: float, completed_s: float, text: str) -> OrderLine:
         self.n_orders += 1
@@ -227,11 +271,16 @@ class _Shop:
         """After the day's last session."""
         return float(sessions.end_s[sessions.day == day].max()) + 900.0
 
-    def _text(self, texts: Sequence[str], at_s: float) -> str:
+    def _text(self, texts: Sequence[str]) -> str:
         chosen = self._pick(texts)
-        if self.rng.random() < _UNINFORMATIVE:
-            return self._pick(UNINFORMATIVE_TEXTS)
-        return chosen.format(km=self.meters.read(at_s, self.vehicle)[0])
+        return self._pick(UNINFORMATIVE_TEXTS) if self.rng.random() < _UNINFORMATIVE else chosen
 
     def _pick(self, texts: Sequence[str]) -> str:
         return texts[int(self.rng.integers(len(texts)))]
+
+
+def _texts(kind: str, component: str, mode: str | None) -> Sequence[str]:
+    if kind == "failure":
+        modes = _MODES[component] if mode is None else (mode,)
+        return [text for each in modes for text in FAILURE_TEXTS[each]]
+    return (PLANNED_TEXTS if kind == "planned" else NO_TROUBLE_TEXTS)[component]

@@ -45,9 +45,13 @@ _NOT_CONTENT: Final[Mapping[str, frozenset[str]]] = {
     "pm.poll": frozenset({"polled_at"}),
     # Where a signal stands follows the order in which names came; so does which DBC spoke last.
     "pm.signal": frozenset({"table_name", "column_name", "dbc_sha256"}),
+    # Digests cover numbers that the database gave; what was taken follows what was there.
+    "pm.feature_batch": frozenset({"sources_digest", "readings_digest", "n_computed", "n_taken"}),
+    "pm.feature_choice": frozenset({"chosen_at"}),
     "pm.model_version": frozenset({"created_at"}),
     "pm.stage_transition": frozenset({"moved_at"}),
     "pm.backtest": frozenset({"created_at"}),
+    "pm.backtest_fold": frozenset({"finished_at"}),
     "pm.prediction": frozenset({"scored_at"}),
     **_JOURNAL_CLOCK,
 }

@@ -74,8 +74,10 @@ POSTGRES_TYPES: Final[dict[pl.DataType, PostgresType]] = {
     pl.Float64(): PostgresType("double precision", ">f8"),
     pl.Boolean(): PostgresType("boolean", "u1"),
     pl.String(): PostgresType("text"),
+    pl.Binary(): PostgresType("bytea"),
     pl.Date(): PostgresType("date", ">i4", shift=-DAYS_TO_2000),
     UTC_INSTANT: PostgresType("timestamptz", ">i8", shift=-MICROSECONDS_TO_2000),
+    pl.List(pl.Int64()): PostgresType("bigint[]", element=pl.Int64(), element_oid=20),
     pl.List(pl.Float32()): PostgresType("real[]", element=pl.Float32(), element_oid=700),
     pl.List(pl.String()): PostgresType("text[]", element=pl.String(), element_oid=25),
 }

@@ -73,7 +73,7 @@ def _series(data: Bytes, at: Sizes, sizes: Sizes, dtype: pl.DataType) -> pl.Seri
     if kind.wire:
         _check_sizes(sizes[~nulls], kind)
         return _numbers(_gather(data, np.where(nulls, 0, at), kind.wire), nulls, kind, dtype)
-    return _texts(data, at, sizes, nulls)
+    return _texts(data, at, sizes, nulls, dtype)
 
 
 def _check_sizes(sizes: Sizes, kind: PostgresType) -> None:
@@ -90,7 +90,7 @@ def _numbers(wire: npt.NDArray[np.number], nulls: Mask, kind: PostgresType, dtyp
     return series.zip_with(pl.Series(~nulls), pl.Series([None], dtype=dtype).new_from_index(0, len(series)))
 
 
-def _texts(data: Bytes, at: Sizes, sizes: Sizes, nulls: Mask) -> pl.Series:
+def _texts(data: Bytes, at: Sizes, sizes: Sizes, nulls: Mask, dtype: pl.DataType) -> pl.Series:
     lengths = np.where(nulls, 0, sizes)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     content = np.empty(offsets[-1], np.uint8)
@@ -100,8 +100,9 @@ def _texts(data: Bytes, at: Sizes, sizes: Sizes, nulls: Mask) -> pl.Series:
         places = np.repeat(at[low:high] - offsets[low:high], lengths[low:high])
         places += np.arange(offsets[low], offsets[high])
         content[offsets[low] : offsets[high]] = data[places]
-    texts = pa.LargeStringArray.from_buffers(len(at), pa.py_buffer(offsets), pa.py_buffer(content), _validity(nulls))
-    return pl.Series(texts, dtype=pl.String())
+    kind = pa.large_binary() if dtype == pl.Binary() else pa.large_string()
+    buffers = [_validity(nulls), pa.py_buffer(offsets), pa.py_buffer(content)]
+    return pl.Series(pa.Array.from_buffers(kind, len(at), buffers), dtype=dtype)
 
 
 def _validity(nulls: Mask) -> pa.Buffer:

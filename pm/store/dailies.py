@@ -1,22 +1,79 @@
 """Daily aggregates: `pm.daily_signal`, `pm.daily_fault`.
 
-What belongs here: replacing whole vehicle days, and reading them as they were known. What an
-aggregate is, is `pm.features.daily`; the marks are `pm.store.logs`.
+What belongs here: reading what whole vehicle days are made from, replacing them, and reading them as they were
+known. What an aggregate is, is `pm.features.daily`; the marks are `pm.store.logs`.
 """
 
+from collections.abc import Sequence
 from datetime import date, datetime
+from typing import Final
 
 import polars as pl
 import psycopg
+from psycopg import sql
 
 from pm.errors import DataError
+from pm.schema import UTC_INSTANT
 from pm.store import frames
+from pm.store.faults import KNOWN_FAULT
 from pm.store.logs import clear_dirty
-from pm.store.queries import refusals, run
+from pm.store.queries import named, refusals, run
+from pm.store.telemetry_tables import stored_table
 from pm.tables import DAILY_FAULT, DAILY_SIGNAL, DIRTY_DAY
 
 _VEHICLE_DAY = ["vehicle_id", "day"]
 _DAYS = frames.Target("pm", "dirty_day", tuple(_VEHICLE_DAY))
+_ROW_TYPES: Final[dict[str, pl.DataType]] = {
+    "vehicle_id": pl.Int32(),
+    "log_file_id": pl.Int64(),
+    "time": UTC_INSTANT,
+    "channel": pl.String(),
+    "source_address": pl.Int16(),
+    "destination_address": pl.Int16(),
+}
+
+
+def fetch_telemetry(
+    conn: psycopg.Connection, message: str, *, vehicle_ids: Sequence[int], start: datetime, end: datetime
+) -> pl.DataFrame:
+    """Rows of some vehicles with start <= time < end, as `pm.features.daily.aggregate_signals` takes them.
+
+    Numbers only, as they are stored, in no order. One query for all vehicles: with few rows each, a query a
+    vehicle costs many times what its rows do.
+
+    Raises:
+        DataError: nothing was ever stored of `message`.
+        StoreError: the database could not do it.
+    """
+    table = stored_table(conn, message)
+    if table is None:
+        raise DataError(f"message {message}: expected a stored message, but got none of that name")
+    numbers = {signal: dtype for signal, dtype in table.dtypes.items() if dtype.is_float()}
+    names = [*_ROW_TYPES, *(table.columns[signal] for signal in numbers)]
+    reading = sql.SQL(
+        "SELECT {} FROM {} WHERE vehicle_id = ANY(%(vehicle_ids)s::integer[]) AND time >= %(start)s AND time < %(end)s"
+    ).format(sql.SQL(", ").join(map(sql.Identifier, names)), table.target.identifier)
+    params = {"vehicle_ids": list(vehicle_ids), "start": start, "end": end}
+    rows = frames.copy_query(conn, reading, params, {**_ROW_TYPES, **numbers}, what=f"message {message}")
+    # After the rows, so that every row's file is there, and so that known_at is not sent with each row.
+    ids = rows["log_file_id"].unique()
+    found = run(conn, "log_file", "known_at_of", log_file_ids=ids.to_list()).fetchall()
+    files = pl.DataFrame(found, schema={"log_file_id": pl.Int64(), "known_at": UTC_INSTANT}, orient="row")
+    return rows.join(files, on="log_file_id")
+
+
+def fetch_faults(
+    conn: psycopg.Connection, *, vehicle_ids: Sequence[int], start: datetime, end: datetime
+) -> pl.DataFrame:
+    """Faults of some vehicles with start <= time < end, as `pm.features.daily.aggregate_faults` takes them."""
+    params = {"vehicle_ids": list(vehicle_ids), "start": start, "end": end}
+    return KNOWN_FAULT.check(frames.select(conn, named("daily_fault", "reports"), params, KNOWN_FAULT))
+
+
+def fetch_pace(conn: psycopg.Connection) -> pl.DataFrame:
+    """vehicle_id and frames_a_day: how dense the logs of vehicles with dirty days are."""
+    rows = run(conn, "dirty_day", "frames_a_day").fetchall()
+    return pl.DataFrame(rows, schema={"vehicle_id": pl.Int32(), "frames_a_day": pl.Float64()}, orient="row")
 
 
 def replace_days(

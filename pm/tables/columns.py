@@ -11,14 +11,19 @@ from pm.schema import UTC_INSTANT, Column
 
 I16, I32, I64 = pl.Int16(), pl.Int32(), pl.Int64()
 F64, TEXT, BOOL, DAY = pl.Float64(), pl.String(), pl.Boolean(), pl.Date()
+BYTES, I64_LIST = pl.Binary(), pl.List(pl.Int64())
 
-COMPONENTS: Final = ("cooling", "brakes_air", "charging_starting")
+COMPONENTS: Final = (
+    "cooling", "brakes_air", "charging_starting", "aftertreatment", "turbo", "fuel_injection",
+)  # fmt: skip
 """Component classes that the shipped failure rules know."""
 
 LABEL_STATES: Final = ("positive", "negative", "pending", "censored")
-FAILURE_KINDS: Final = ("failure", "planned", "no_trouble_found", "other", "withdrawn")
+FAILURE_KINDS: Final = ("failure", "planned", "campaign", "no_trouble_found", "other", "withdrawn")
 STAGES: Final = ("candidate", "shadow", "canary", "champion", "retired")
+AUDIT_STATUSES: Final = ("pass", "warn", "fail", "not_possible")
 PREDICTION_STATUSES: Final = ("ok", "insufficient_data", "stale", "fallback")
+ASSUMPTION_STATUSES: Final = ("pass", "mark", "block", "not_checked")
 
 VEHICLE_ID: Final = Column("vehicle_id", I32, "random vehicle number; never the VIN")
 KNOWN_AT: Final = Column("known_at", UTC_INSTANT, "when this could first be known here")

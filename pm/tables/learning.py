@@ -36,6 +36,39 @@ FEATURE_VECTOR: Final = Table(
     ),
 )
 
+FEATURE_BATCH: Final = Table(
+    "feature_batch",
+    "One row a feature set and as-of whose vectors are stored: what they were made from, and how.",
+    ("feature_set_id", "as_of"),
+    (
+        Column("feature_set_id", TEXT, "which set"),
+        AS_OF,
+        Column("lookback_d", I32, "days of dailies before the as-of that were read", "d"),
+        Column("n_vectors", I32, "vectors made: vehicles in the fleet"),
+        Column("n_computed", I32, "features computed for it"),
+        Column("n_taken", I32, "features taken from vectors of another set with the same inputs"),
+        Column("sources_digest", TEXT, "hash of every row of the inputs that was known by the as-of"),
+        Column(
+            "readings_digest",
+            TEXT,
+            "hash of the counters' readings after repairs; null where no feature needs them",
+            nullable=True,
+        ),
+    ),
+)
+
+FEATURE_CHOICE: Final = Table(
+    "feature_choice",
+    "Every choice of the feature set in use; the last one holds.",
+    ("choice_no",),
+    (
+        Column("choice_no", I32, "1, 2, …; a claim is compare-and-set on it"),
+        Column("feature_set_id", TEXT, "the set in use from then on; null: the configured one", nullable=True),
+        Column("chosen_at", UTC_INSTANT, "when it was chosen"),
+        Column("reason", TEXT, "why, in a sentence"),
+    ),
+)
+
 MODEL_VERSION: Final = Table(
     "model_version",
     "Registry of trained models.",
@@ -109,6 +142,45 @@ BACKTEST: Final = Table(
         Column("measures_json", TEXT, "pooled and a fold, model and baselines", json=True),
         Column("report_sha256", TEXT, "artifact that holds the HTML report"),
         Column("created_at", UTC_INSTANT, "when it was stored"),
+        Column(
+            "scores_sha256",
+            TEXT,
+            "artifact that holds the judged scores; null in backtests stored before they were kept",
+            nullable=True,
+        ),
+    ),
+)
+
+BACKTEST_FOLD: Final = Table(
+    "backtest_fold",
+    "Finished folds of backtests, by what went into them.",
+    ("fold_key",),
+    (
+        Column("fold_key", TEXT, "hash of inputs, parameters and code"),
+        Column("fold_no", I32, "1, 2, … in its backtest"),
+        Column("cutoff", UTC_INSTANT, "trained on what was known then"),
+        Column("policy_id", TEXT, "policy in force"),
+        Column("inputs_hash", TEXT, "hash of the vectors and labels that it used"),
+        Column("code_version", TEXT, "hash of the sources and packages that made it"),
+        Column("result_sha256", TEXT, "artifact that holds its scores and record"),
+        Column("finished_at", UTC_INSTANT, "when the run that stored it began"),
+    ),
+)
+
+AUDIT: Final = Table(
+    "audit",
+    "Leak audits of backtests.",
+    ("audit_id",),
+    (
+        Column("audit_id", TEXT, "hash of content and backtest"),
+        Column("backtest_id", TEXT, "the backtest that was audited"),
+        Column("policy_id", TEXT, "policy in force"),
+        Column("feature_set_id", TEXT, "inputs"),
+        Column("known_until", UTC_INSTANT, "judged by labels known then"),
+        Column("status", TEXT, "pass, warn, fail or not_possible: the worst of its checks"),
+        Column("audit_json", TEXT, "checks with their figures and sentences", json=True),
+        Column("report_sha256", TEXT, "artifact that holds the HTML report"),
+        Column("created_at", UTC_INSTANT, "when it was stored"),
     ),
 )
 
@@ -119,5 +191,18 @@ POLICY: Final = Table(
     (
         Column("policy_id", TEXT, "hash of the canonical content"),
         Column("content_json", TEXT, "the whole policy", json=True),
+    ),
+)
+
+TRAINING_PROFILE: Final = Table(
+    "training_profile",
+    "Frozen summaries of the daily aggregates that models were trained on.",
+    ("profile_id",),
+    (
+        Column("profile_id", TEXT, "hash of the content, shortened"),
+        Column("feature_set_id", TEXT, "the feature set whose models were trained"),
+        Column("as_of", UTC_INSTANT, "made from rows known by then; no earlier decision may use it"),
+        Column("content_json", TEXT, "one entry a truck model and signal", json=True),
+        Column("created_at", UTC_INSTANT, "when it was stored"),
     ),
 )

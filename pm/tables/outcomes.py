@@ -47,7 +47,7 @@ FAILURE: Final = Table(
         KNOWN_AT,
         VEHICLE_ID,
         COMPONENT,
-        Column("kind", TEXT, "failure, planned, no_trouble_found, other or withdrawn"),
+        Column("kind", TEXT, "failure, planned, campaign, no_trouble_found, other or withdrawn"),
         Column("failed_at", UTC_INSTANT, "when it failed, or the visit began"),
         Column("restored_at", UTC_INSTANT, "when the vehicle was back in service", nullable=True),
         Column("rule", TEXT, "name of the rule that decided"),

@@ -7,6 +7,8 @@ from typing import Final
 
 from pm.schema import UTC_INSTANT, Column, Table
 from pm.tables.columns import (
+    AS_OF,
+    BYTES,
     CHANNEL,
     DAY,
     F64,
@@ -14,6 +16,7 @@ from pm.tables.columns import (
     I16,
     I32,
     I64,
+    I64_LIST,
     KNOWN_AT,
     LOG_FILE_ID,
     SOURCE_ADDRESS,
@@ -111,6 +114,16 @@ DAILY_SIGNAL: Final = Table(
         Column("last_at", UTC_INSTANT, "time of the last value"),
         Column("first_value", F64, "value at first_at"),
         Column("last_value", F64, "value at last_at"),
+        Column(
+            "n_transitions",
+            I32,
+            "values that differ from the one before; null in rows made before it was counted",
+            nullable=True,
+        ),
+        Column("n_starts", I32, "changes from standing to running; null where no start is declared", nullable=True),
+        Column("ranges_id", I32, "which edges range_us was counted by; null where none are declared", nullable=True),
+        Column("range_us", I64_LIST, "time in each range, in order of the edges", "µs", nullable=True),
+        Column("sketch", BYTES, "packed histogram of the values (pm/features/sketch.py)", nullable=True),
     ),
 )
 
@@ -141,4 +154,30 @@ DIRTY_DAY: Final = Table(
     "Vehicle days whose daily aggregates must be made again.",
     ("vehicle_id", "day"),
     (VEHICLE_ID, Column("day", DAY, "UTC day"), Column("marked_at", UTC_INSTANT, "when it was marked")),
+)
+
+ASSUMPTION: Final = Table(
+    "assumption",
+    "What was checked of the daily aggregates at an as-of: one row a check for the fleet, and one a vehicle and "
+    "signal of which it does not hold.",
+    ("as_of", "check_name", "vehicle_id", "message", "signal", "source_address"),
+    (
+        AS_OF,
+        Column("check_name", TEXT, "schema, units, range, counters, sampling, stuck, silent or nulls"),
+        Column("vehicle_id", I32, "random vehicle number; never the VIN; 0: the whole fleet"),
+        Column("message", TEXT, "message name in the DBC; empty: all of them"),
+        Column("signal", TEXT, "signal name in the DBC; empty: all of the message"),
+        Column("source_address", I16, "J1939 source address, 0 to 255; -1 on an 11-bit id, or all of them"),
+        Column("status", TEXT, "pass, mark, block or not_checked"),
+        Column("value", F64, "what was found; for the fleet, how many subjects do not hold", nullable=True),
+        Column("expected_low", F64, "lower end of what was expected", nullable=True),
+        Column("expected_high", F64, "upper end of what was expected", nullable=True),
+        Column("unit", TEXT, "unit of value and of what was expected; empty: none"),
+        Column("conversion", TEXT, "the mistaken unit that explains the values best", nullable=True),
+        Column("n_rows", I64, "daily values looked at"),
+        Column("reason", TEXT, "what was expected and what was found, in a sentence"),
+        Column("known_at", UTC_INSTANT, "when the last of the rows looked at became known"),
+        Column("checked_at", UTC_INSTANT, "when it was computed"),
+        Column("policy_id", TEXT, "policy in force"),
+    ),
 )

@@ -20,3 +20,10 @@ FROM pm.dirty_day AS mark
 JOIN pg_temp.pm_stage AS seen ON (mark.vehicle_id, mark.day) = (seen.vehicle_id, seen.day)
 ORDER BY mark.vehicle_id, mark.day
 FOR UPDATE OF mark;
+
+-- name: frames_a_day
+-- How dense the logs of vehicles with dirty days are.
+SELECT vehicle_id, sum(n_frames)::float8 / (extract(day FROM max(last_at) - min(first_at)) + 1)::float8
+FROM pm.log_file
+WHERE vehicle_id IN (SELECT vehicle_id FROM pm.dirty_day) AND n_frames > 0 AND first_at IS NOT NULL
+GROUP BY vehicle_id;

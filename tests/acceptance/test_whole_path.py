@@ -1,5 +1,6 @@
 """The main job on a small simulated fleet: logs and orders in, a ranked fleet out, twice the same."""
 
+import hashlib
 import json
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -7,8 +8,10 @@ from datetime import UTC, date, datetime, timedelta
 import dagster as dg
 import polars as pl
 import pytest
+from click.testing import CliRunner
 
 from dagster_project.definitions import defs
+from pm.cli.app import group
 from pm.labels.failures import load_rules
 from pm.pipelines.executor import open_executor
 from pm.pipelines.ingest import Keeping
@@ -17,6 +20,7 @@ from pm.policy import Backtest, Policy
 from pm.settings import Settings, read_settings
 from pm.simulate import FleetConfig, simulate
 from pm.store import artifacts, connection, dailies, labels, logs, predictions, registry
+from pm.tables import COMPONENTS
 
 FIRST = datetime(2026, 1, 5, tzinfo=UTC)
 N_DAYS = 126
@@ -72,10 +76,12 @@ def conn(settings):
 
 def test_every_log_file_that_had_arrived_is_committed_and_nothing_is_left_dirty(first, conn, settings):
     arrived = pl.read_csv(settings.inbox / "uploads.csv", try_parse_dates=True)
-    n_arrived = arrived.filter(pl.col("uploaded_at") <= LAST).height
+    in_time = arrived.filter(pl.col("uploaded_at") <= LAST)
+    # A file that was sent again under another name is one file.
+    contents = {hashlib.sha256((settings.inbox / name).read_bytes()).hexdigest() for name in in_time["file"]}
     assert [report.refused for report in first.files if report.refused] == []
-    assert len(first.files) == n_arrived == logs.fetch_log_files(conn).height
-    assert arrived.height > n_arrived
+    assert len(first.files) == in_time.height
+    assert logs.fetch_log_files(conn).height == len(contents) < in_time.height < arrived.height
     assert logs.fetch_dirty(conn).is_empty()
 
 
@@ -111,10 +117,29 @@ def test_labels_have_every_state_and_pending_ones_are_the_newest(first, conn):
     assert latest["pending"] >= LAST - timedelta(days=1)
 
 
+def test_the_oracle_sets_the_ceiling_on_the_rows_that_the_backtest_judged(first, settings):
+    environment = {"PM_DATABASE_URL": settings.database_url, "PM_HOME": str(settings.home)}
+    call = ["simulate", "oracle", str(settings.inbox), "--backtest", "latest", "--json"]
+    ran = CliRunner().invoke(group, call, env=environment)
+    assert ran.exit_code == 0, ran.output
+    report = json.loads(ran.stdout)
+    assert first.backtest.backtest_id in report["rows"]
+    *components, together = report["scores"]
+    for score in components:
+        figures = first.backtest.measures["components"][score["component"]]["kinds"]["base_rate"]["figures"]
+        assert score["n_rows"] + score["n_without_truth"] == figures["pr_auc"]["n_rows"]
+    assert together["n_without_truth"] < 0.05 * together["n_rows"]
+    assert together["pr_auc"] > 2 * together["base_rate"]
+    pooled = {model["kind"]: model for model in report["models"] if model["component"] is None}
+    assert {"gbm", "panel", "base_rate"} <= set(pooled)
+    assert {model["n_rows"] for model in pooled.values()} == {together["n_rows"]}
+    assert all(model["share"] < 1.0 for model in pooled.values())
+
+
 def test_the_backtest_puts_every_model_beside_its_baselines_on_the_same_rows(first):
     for section in first.backtest.measures["components"].values():
         rows = {kind: found["figures"]["pr_auc"]["n_rows"] for kind, found in section["kinds"].items()}
-        assert {"gbm", "panel", "base_rate", "fault_count", "days_since_repair"} == set(rows)
+        assert {"gbm", "panel", "base_rate", "fault_count", "days_since_repair", "last_score"} == set(rows)
         assert len(set(rows.values())) == 1
 
 
@@ -129,7 +154,7 @@ def test_the_report_is_one_page_without_outside_help(first, settings):
 def test_every_truck_has_an_answer_for_every_component_and_no_score_lacks_a_status(first, conn):
     found = predictions.fetch_latest(conn)
     assert found["as_of"].unique().to_list() == [LAST]
-    assert found.group_by("vehicle_id").len()["len"].unique().to_list() == [3]
+    assert found.group_by("vehicle_id").len()["len"].unique().to_list() == [len(COMPONENTS)]
     assert found.filter(pl.col("p_failure").is_null() & (pl.col("status") == "ok")).is_empty()
     ranked = found.drop_nulls("position").sort("position")
     assert ranked["position"].to_list() == list(range(1, ranked.height + 1))
@@ -142,7 +167,7 @@ def test_every_truck_has_an_answer_for_every_component_and_no_score_lacks_a_stat
 
 def test_each_component_has_one_champion_with_its_reason(first, conn):
     serving = registry.serving(conn)
-    assert set(serving) == {"cooling", "brakes_air", "charging_starting"}
+    assert set(serving) == set(COMPONENTS)
     assert [made.model_id for made in first.train.components] == [
         serving[made.component] for made in first.train.components
     ]

@@ -65,8 +65,9 @@ class TestPages:
             assert "<script>alert" not in text
             assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
 
-    def test_the_report_is_served_as_written_under_its_own_policy(self) -> None:
-        answer = ask("/backtest")
+    @pytest.mark.parametrize("path", ["/backtest", "/audit"])
+    def test_a_report_is_served_as_written_under_its_own_policy(self, path: str) -> None:
+        answer = ask(path)
         assert answer.content == REPORT
         policy = answer.headers["content-security-policy"]
         assert "style-src 'unsafe-inline'" in policy
@@ -74,6 +75,10 @@ class TestPages:
 
     def test_without_a_backtest_the_report_is_404(self) -> None:
         assert_problem(ask("/backtest", Fleet(with_backtest=False)), 404)
+
+    @pytest.mark.parametrize("fleet", [Fleet(with_backtest=False), Fleet(with_audit=False)])
+    def test_without_an_audit_its_report_is_404(self, fleet: Fleet) -> None:
+        assert_problem(ask("/audit", fleet), 404)
 
     @pytest.mark.parametrize("path", ["/", "/vehicles/1", "/vehicles/4", "/signals", "/signals?text=lamp"])
     def test_pages_keep_to_the_policy_and_can_be_used_without_sight_or_mouse(self, path: str) -> None:

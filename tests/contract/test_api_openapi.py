@@ -26,7 +26,8 @@ def test_the_committed_document_is_the_served_one(document: dict[str, Any]) -> N
 def test_it_is_openapi_3_1_with_every_route(document: dict[str, Any]) -> None:
     assert document["openapi"].startswith("3.1")
     assert set(document["paths"]) == {
-        "/v1/predictions", "/v1/vehicles/{vehicle_id}", "/v1/models", "/v1/signals", "/livez", "/readyz",
+        "/v1/predictions", "/v1/vehicles/{vehicle_id}", "/v1/models", "/v1/signals", "/v1/features",
+        "/v1/assumptions", "/livez", "/readyz",
     }  # fmt: skip
 
 

@@ -9,8 +9,12 @@ from pathlib import Path
 import pytest
 
 from pm.errors import ConfigError
+from pm.features.featurefile import feature_set_of
+from pm.labels.failures import load_rules
 from pm.pipelines.imports.mapping import KINDS
 from pm.pipelines.imports.mapping_file import load_mapping
+from pm.policy import load_policy
+from pm.settings import read_settings
 
 PROJECT = Path(__file__).resolve().parents[2]
 VEHICLES = '[vehicle]\nfleet = { constant = "north" }\nvehicle_ref = "unit"\nmodel_year = "year"\n'
@@ -74,10 +78,16 @@ def test_a_file_or_mapping_that_cannot_be_used_is_one_sentence(files, database_u
     assert "Traceback" not in ran.stderr
 
 
+MAPPINGS = sorted(
+    path
+    for path in (PROJECT / "examples").glob("*/*.toml")
+    if path.parent.name != "rfms" and path.name not in ("policy.toml", "failure_rules.toml", "features.toml")
+)
+
+
 def test_every_shipped_mapping_loads_as_one_kind_of_import():
-    found = sorted(path for path in (PROJECT / "examples").glob("*/*.toml") if path.parent.name != "rfms")
-    assert len(found) >= 12
-    for path in found:
+    assert len(MAPPINGS) >= 12
+    for path in MAPPINGS:
         assert len([kind for kind in KINDS if loads(path, kind)]) == 1, path
 
 
@@ -90,6 +100,14 @@ def loads(path, kind):
 
 
 def test_every_shipped_mapping_has_its_command_in_the_readme():
-    said = (PROJECT / "examples" / "README.md").read_text(encoding="utf-8")
-    for path in (PROJECT / "examples").glob("*/*.toml"):
-        assert str(path.relative_to(PROJECT)) in said, path
+    for path in MAPPINGS:
+        assert path.name in (path.parent / "README.md").read_text(encoding="utf-8"), path
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in MAPPINGS}), ids=lambda folder: folder.name)
+def test_every_example_has_a_policy_rules_and_features_that_load(folder):
+    settings = read_settings({"PM_CONFIG": str(folder)})
+    assert settings.policy_file.parent == settings.failure_rules_file.parent == settings.feature_file.parent == folder
+    policy = load_policy(settings.policy_file)
+    assert load_rules(settings.failure_rules_file).components
+    assert feature_set_of(settings, policy).features

@@ -8,11 +8,12 @@ import pytest
 from dagster_project.definitions import defs
 from dagster_project.resources import Project
 from dagster_project.sensors import inbox_sensor
+from pm.policy import CHECKS
 from pm.tables import STORED
 
 THE_PATH = {
     "raw_log", "log_file", "telemetry", "fault", "vehicle", "work_order", "failure", "daily_signal", "daily_fault",
-    "feature_vector", "label", "backtest", "model_version", "prediction", "retention",
+    "assumption", "feature_vector", "label", "backtest", "audit", "model_version", "prediction", "retention",
 }  # fmt: skip
 
 
@@ -47,7 +48,8 @@ def test_days_are_partitions_with_all_vehicles_inside(graph):
 
 def test_checks_block_what_is_downstream(graph):
     checks = {key.name: graph.get(key) for key in graph.asset_check_keys}
-    assert set(checks) == {"frames_were_decoded", "vectors_are_complete", "predictions_are_complete"}
+    of_assumptions = {f"{name}_as_assumed" for name in CHECKS}
+    assert set(checks) == {"frames_were_decoded", "vectors_are_complete", "predictions_are_complete"} | of_assumptions
     assert all(check.blocking for check in checks.values())
 
 

@@ -4,7 +4,7 @@ import psycopg
 import pytest
 
 from pm.store.copy_binary import postgres_type
-from pm.tables import FAILURE_KINDS, LABEL_STATES, PREDICTION_STATUSES, STAGES, STORED
+from pm.tables import ASSUMPTION_STATUSES, FAILURE_KINDS, LABEL_STATES, PREDICTION_STATUSES, STAGES, STORED
 
 _COLUMNS = """
 SELECT attname, format_type(atttypid, atttypmod), NOT attnotnull, attidentity <> '',
@@ -68,6 +68,7 @@ def test_only_vehicle_identity_has_vins(conn: psycopg.Connection) -> None:
         ("stage_transition", "from_stage", STAGES),
         ("stage_transition", "to_stage", STAGES),
         ("prediction", "status", PREDICTION_STATUSES),
+        ("assumption", "status", ASSUMPTION_STATUSES),
     ],
 )
 def test_checked_words_are_the_declared_ones(

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from pm.backtest.metrics import average_precision, calibration_error, roc_auc, top_share
+from pm.backtest.metrics import Judged, average_precision, calibration_error, roc_auc, top_share
 from pm.models.threshold import alert_threshold, episode_starts
 
 ROW = st.tuples(st.booleans(), st.integers(0, 6), st.integers(0, 3))
@@ -44,7 +44,8 @@ def test_a_row_drawn_twice_counts_as_two_rows(rows: list[tuple[bool, int, int]])
 @given(ROWS)
 def test_calibration_error_is_a_share(rows: list[tuple[bool, int, int]]) -> None:
     outcome, p, weights = columns(rows)
-    error = calibration_error(outcome, p, weights)[0]
+    apart = Judged(np.arange(p.size), np.zeros(p.size, dtype=int), outcome.astype(bool), weights)
+    error = calibration_error(apart, p)[0]
     assert np.isnan(error) if not weights.sum() else 0 <= error <= 1
 
 

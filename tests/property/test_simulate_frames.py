@@ -1,7 +1,5 @@
 """Encoding against independent readers: cantools for values, the product's transport for messages."""
 
-from pathlib import Path
-
 import cantools
 import numpy as np
 import pytest
@@ -9,15 +7,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pm.canbus.dbc import load_dbc
-from pm.simulate.candump import lines
+from pm.canbus.logfile import open_log
+from pm.settings import read_settings
 from pm.simulate.encode import Frames, encode, valid_maximum
 from pm.simulate.fleet import FleetConfig, make_vehicle, streams
+from pm.simulate.formats import FORMATS
 from pm.simulate.transport import broadcast
 from pm.simulate.truck import MESSAGES
 
-DBC = Path(__file__).parents[2] / "dbc" / "j1939_open_subset.dbc"
-DATABASE = load_dbc([DBC])
-CANTOOLS = cantools.database.load_file(DBC, strict=False)
+FILES = read_settings({}).dbc_files
+DATABASE = load_dbc(FILES)
+CANTOOLS = cantools.database.Database(strict=False)
+for file in FILES:
+    CANTOOLS.add_dbc_file(file)
 SIGNALS = [(name, signal) for name in MESSAGES for signal in DATABASE.message(name).signals]
 
 
@@ -50,22 +52,37 @@ def test_packets_put_together_give_the_payload(payload, pgn, source) -> None:
 
 @given(
     st.lists(
-        st.tuples(st.integers(10**15, 10**16 - 1), st.integers(0, 2**29 - 1), st.integers(0, 2**64 - 1)),
+        st.tuples(
+            st.integers(10**15, 4 * 10**15), st.integers(0, 2**29 - 1), st.integers(0, 2**64 - 1), st.integers(0, 9)
+        ),
         min_size=1,
         max_size=20,
-    )
+    ),
+    st.integers(0, 10**8),
 )
-def test_a_line_says_time_id_and_bytes(rows) -> None:
+@settings(deadline=None)
+def test_every_format_says_time_bus_id_and_bytes(tmp_path_factory, rows, span_us) -> None:
+    # Within a log, times lie together: a truck's file is of some days.
+    first = rows[0][0]
+    rows = sorted((first + row[0] % (span_us + 1), *row[1:]) for row in rows)
     frames = Frames(
         np.array([row[0] for row in rows]),
         np.array([row[1] for row in rows], np.uint32),
         np.array([row[2] for row in rows], np.uint64),
     )
-    written = lines(frames).tobytes().decode("ascii").splitlines()
-    assert written == [
-        f"({time // 10**6}.{time % 10**6:06d}) can1 {can_id:08X}#{payload.to_bytes(8, 'little').hex().upper()}"
-        for time, can_id, payload in rows
-    ]
+    bus = np.array([row[3] for row in rows], np.uint8)
+    path = tmp_path_factory.getbasetemp() / "written"
+    for name, (_, write) in FORMATS.items():
+        path.write_bytes(write(frames, bus))
+        read = [
+            (int(time_us), int(can_id), int.from_bytes(data.tobytes(), "little"), block.channels[channel])
+            for block in open_log(path).blocks()
+            for time_us, can_id, data, channel in zip(
+                block.time_us, block.can_id, block.data, block.channel, strict=True
+            )
+        ]
+        named = "can{}".format if name == "candump" else lambda number: str(number + 1)
+        assert read == [(*row[:3], named(row[3])) for row in rows], name
 
 
 @given(st.integers(0, 2**63 - 1), st.integers(0, 9_999))

@@ -54,7 +54,7 @@ def test_azure_machines_errors_maintenance_and_failures(conn, take, shared):
         (522, 522, 0),
     ]
     first = events.fetch_events(conn, vehicle_id=number(conn, "machine-1"), **ANY).row(0, named=True)
-    assert (first["time"], first["code"]) == (datetime(2015, 1, 3, 7, tzinfo=UTC), "error1")
+    assert (first["time"], first["code"]) == (datetime(2015, 1, 3, 1, tzinfo=UTC), "error1")  # 07:00 of its clock
     versions = work_orders.fetch_work_orders(conn)
     lines = versions.group_by("work_order_id").len()
     assert lines["len"].value_counts().sort("len").rows() == [
@@ -63,8 +63,8 @@ def test_azure_machines_errors_maintenance_and_failures(conn, take, shared):
     ]  # 18 failures have no maintenance row
     of_first = versions.filter(work_order_id="1/2015-01-05T06:00:00/comp4").sort("known_at")
     assert of_first.select("planned", "reason_for_repair", "known_at").rows() == [
-        (True, "08", datetime(2015, 1, 5, 6, tzinfo=UTC)),
-        (False, "01", datetime(2015, 1, 5, 7, tzinfo=UTC)),
+        (True, "08", datetime(2015, 1, 5, tzinfo=UTC)),
+        (False, "01", datetime(2015, 1, 5, 1, tzinfo=UTC)),
     ]
 
 
@@ -75,7 +75,11 @@ def test_azure_daily_means_are_of_the_end_of_their_day(conn, take, shared):
     found = telemetry.fetch_signals(conn, "PDM_DAILY", vehicle_id=number(conn, "machine-1"), **ANY).sort("time")
     assert found.height == 243
     first = found.row(0, named=True)
-    assert first["time"] == first["known_at"] == datetime(2015, 1, 2, 6, tzinfo=UTC)
+    # The last of its 24 hours begins at 05:00 of the machines' clock and is over, and known, at UTC midnight.
+    assert (first["time"], first["known_at"]) == (
+        datetime(2015, 1, 1, 23, tzinfo=UTC),
+        datetime(2015, 1, 2, tzinfo=UTC),
+    )
     assert first["Voltage"] == pytest.approx(170.614862, rel=1e-6)
 
 

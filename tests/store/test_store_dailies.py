@@ -77,6 +77,19 @@ def test_rows_are_read_by_day_and_knowledge(conn: psycopg.Connection, truck: int
     assert dailies.fetch_daily_faults(conn, start=DAY, end=NEXT, known_by=T0)["day"].to_list() == [DAY]
 
 
+def test_counts_times_and_sketches_come_back_as_they_were(conn: psycopg.Connection, truck: int) -> None:
+    days = [DAY + timedelta(days=number) for number in range(4)]
+    written = signals(truck, *days).with_columns(
+        n_transitions=pl.Series([0, None, 7, 2**31 - 1], dtype=pl.Int32),
+        n_starts=pl.Series([None, 0, 3, None], dtype=pl.Int32),
+        ranges_id=pl.Series([None, 2**31 - 1, 0, 5], dtype=pl.Int32),
+        range_us=pl.Series([None, [], [0, 86_400_000_000], [1]], dtype=pl.List(pl.Int64)),
+        sketch=pl.Series([None, b"", b"\x00\xff\n\\", bytes(range(256)) * 12], dtype=pl.Binary),
+    )
+    dailies.replace_days(conn, dirty(conn, truck, *days), written, DAILY_FAULT.empty())
+    assert dailies.fetch_daily_signals(conn).equals(written)
+
+
 def test_a_day_marked_since_stays_marked(conn: psycopg.Connection, truck: int) -> None:
     marks = dirty(conn, truck, DAY)
     logs.mark_dirty(conn, truck, [DAY])

@@ -7,15 +7,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import polars as pl
 
 from pm.api.app import create_app
+from pm.features.definition import Feature, FeatureSet
+from pm.features.dictionary import FeatureDictionary, describe
 from pm.settings import Settings
 from pm.store.dictionary import DICTIONARY
 from pm.store.serving import BatchState
-from pm.tables import BACKTEST, MODEL_VERSION, PREDICTION, STAGE_TRANSITION, VEHICLE, WORK_ORDER
+from pm.tables import (
+    ASSUMPTION,
+    BACKTEST,
+    FEATURE_VECTOR,
+    MODEL_VERSION,
+    PREDICTION,
+    STAGE_TRANSITION,
+    VEHICLE,
+    WORK_ORDER,
+)
 
 PROJECT = Path(__file__).resolve().parents[2]
 SETTINGS = Settings(project=PROJECT, home=PROJECT / "no-such-home", database_url=None)
@@ -121,7 +133,9 @@ class Fleet:
     rows: list[dict[str, object]] = field(default_factory=lambda: list(PREDICTIONS))
     reasons: list[str] = field(default_factory=list)
     known_signals: list[dict[str, object]] = field(default_factory=lambda: list(SIGNALS))
+    checked: list[dict[str, object]] = field(default_factory=list)
     with_backtest: bool = True
+    with_audit: bool = True
 
     def missing(self) -> list[str]:
         return self.reasons
@@ -208,9 +222,35 @@ class Fleet:
     def count_signals(self, *, text: str = "", message: str | None = None) -> int:
         return self.signals(text=text, message=message).height
 
+    def assumptions(self) -> pl.DataFrame:
+        return ASSUMPTION.frame(self.checked)
+
+    def features(self, feature_set_id: str | None = None) -> FeatureDictionary | None:
+        return None if feature_set_id == "nothing" else described(with_vectors=feature_set_id != "empty")
+
+    def latest_audit(self, backtest_id: str) -> dict[str, Any] | None:
+        assert backtest_id == "bt"
+        return {"report_sha256": "f" * 64} if self.with_audit else None
+
     def artifact(self, sha256: str) -> bytes:
         assert sha256 == "f" * 64
         return REPORT
+
+
+def described(*, with_vectors: bool = True) -> FeatureDictionary:
+    """Three features, one of which has markup in its meaning and no value."""
+    features = (
+        Feature("coolant_c_mean_7d", "°C", "mean coolant temperature", ("ET1.EngCoolantTemp",)),
+        Feature("n_failures", "1", "known failures", ("failure",)),
+        Feature("odd", "1", "<b>bold</b> & more", ("X.y",)),
+    )
+    feature_set = FeatureSet("truck", 7, features)
+    rows = [
+        {"feature_set_id": feature_set.feature_set_id, "vehicle_id": number, "as_of": AS_OF, "data_until": None,
+         "features": [80.0 + number, None if number == 1 else 1.0, None], "inputs_hash": "h"}
+        for number in range(1, 5 if with_vectors else 1)
+    ]  # fmt: skip
+    return describe(feature_set, FEATURE_VECTOR.frame(rows), {"ET1.EngCoolantTemp": 110})
 
 
 def ask(path: str, fleet: object = None, *, method: str = "GET", **headers: str) -> httpx.Response:

@@ -25,9 +25,17 @@ VALUES = {
     "double precision": "0.1",
     "jsonb": "'{}'",
     "real[]": "'{0.1,NULL,NaN}'",
+    "bigint[]": "'{0,86400000000}'",
+    "bytea": "'\\x000a780100'",
     "text[]": "'{}'",
 }
-WORDS = {"role": "'champion'", "status": "'ok'", "state": "'positive'", ("failure", "kind"): "'failure'"}
+WORDS = {
+    "role": "'champion'",
+    "status": "'ok'",
+    "state": "'positive'",
+    ("failure", "kind"): "'failure'",
+    ("assumption", "status"): "'mark'",
+}
 """What the checks of the tables let pass."""
 
 

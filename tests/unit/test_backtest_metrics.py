@@ -38,7 +38,8 @@ def test_measures_equal_scikit_learn_for_every_weight() -> None:
         assert ours == pytest.approx(average_precision_score(outcome, p, sample_weight=weights[row]), abs=1e-12)
     for row, ours in enumerate(roc_auc(outcome, p, weights)):
         assert ours == pytest.approx(roc_auc_score(outcome, p, sample_weight=weights[row]), abs=1e-12)
-    for row, ours in enumerate(brier(outcome, p, weights)):
+    apart = Judged(np.arange(p.size), np.zeros(p.size, dtype=int), outcome.astype(bool), weights)
+    for row, ours in enumerate(brier(apart, p)):
         assert ours == pytest.approx(brier_score_loss(outcome, p, sample_weight=weights[row]), abs=1e-12)
 
 
@@ -46,7 +47,8 @@ def test_calibration_error_by_hand() -> None:
     p = np.repeat([0.1, 0.5], [10, 10])
     outcome = np.concatenate([np.ones(2), np.zeros(8), np.ones(5), np.zeros(5)])
     # bin of 0.1: 0.2 observed, gap 0.1; bin of 0.5: no gap
-    assert calibration_error(outcome, p, np.ones((1, 20)))[0] == pytest.approx(0.05)
+    apart = Judged(np.arange(20), np.zeros(20, dtype=int), outcome.astype(bool), np.ones((1, 20)))
+    assert calibration_error(apart, p)[0] == pytest.approx(0.05)
 
 
 def test_weights_are_whole_vehicles_and_repeat_with_the_seed() -> None:

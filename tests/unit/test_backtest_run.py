@@ -15,10 +15,10 @@ import polars as pl
 import pytest
 
 from pm.backtest.report import render_report
-from pm.backtest.run import BacktestResult, run_backtest
+from pm.backtest.report_words import first_line
+from pm.backtest.run import MEASURED_KINDS, BacktestResult, run_backtest
 from pm.errors import DataError
 from pm.features.featureset import Feature, FeatureSet
-from pm.models.bundle import KINDS
 from pm.policy import Backtest, Gates, Labels, Policy
 from pm.tables import FAILURE, FEATURE_VECTOR, VEHICLE
 
@@ -89,11 +89,11 @@ def test_every_kind_is_measured_on_the_same_rows() -> None:
     section = result().measures["components"]["cooling"]
     counts = {
         (figures["pr_auc"]["n_rows"], figures["pr_auc"]["n_positives"])
-        for kind in KINDS
+        for kind in MEASURED_KINDS
         if (figures := section["kinds"][kind]["figures"])
     }
     assert counts == {(section["rows"]["n_rows"], section["rows"]["n_positives"])}
-    assert set(section["kinds"]) == set(KINDS)
+    assert set(section["kinds"]) == set(MEASURED_KINDS)
 
 
 def test_the_model_finds_what_was_planted() -> None:
@@ -250,7 +250,9 @@ def test_the_report_is_one_well_formed_file_that_needs_nothing_else() -> None:
 
 def test_the_report_begins_with_a_verdict_a_component() -> None:
     body = page().partition("<body>")[2]
-    assert body.startswith('<header>\n<ul class="verdicts"><li>Cooling: the model beats the best simple rule')
+    first, second = body.split("\n")[1:3]
+    assert first.startswith('<p class="first">Best over cooling: gradient boosting (LightGBM) with PR-AUC 0.')
+    assert second.startswith('<ul class="verdicts"><li>Cooling: the model beats the best simple rule')
     assert "<li>Brakes air: no verdict, because" in body
 
 
@@ -276,9 +278,13 @@ def test_the_report_shows_measures_baselines_labels_and_identity() -> None:
 
 def test_a_rule_that_wins_is_said_first() -> None:
     measures = json.loads(result().measures_json)
-    comparison = measures["components"]["cooling"]["comparison"]
-    comparison["verdict"] = "worse"
-    comparison["difference"] |= {"value": -0.2, "low": -0.3, "high": -0.1}
-    body = render_report(replace(result(), measures=measures), title="x").partition("<body>")[2]
-    assert "<li>Cooling: the simple rule (" in body[:200]
-    assert "beats the model" in body[:200]
+    for section in (measures["components"]["cooling"], measures["pooled"]):
+        section["comparison"]["verdict"] = "worse"
+        section["comparison"]["difference"] |= {"value": -0.2, "low": -0.3, "high": -0.1}
+        section["kinds"]["gbm"]["figures"]["pr_auc"]["value"] = 0.01
+    measures["first_line"] = first_line(measures, "gbm")
+    lines = render_report(replace(result(), measures=measures), title="x").partition("<body>")[2].split("\n")
+    assert lines[1].startswith('<p class="first">A simple rule beats the model: ')
+    assert "A simple rule has the higher PR-AUC for cooling (" in lines[1]
+    assert "<li>Cooling: the simple rule (" in lines[2]
+    assert "beats the model" in lines[2]

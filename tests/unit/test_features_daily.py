@@ -2,11 +2,13 @@
 
 from datetime import UTC, date, datetime, timedelta
 
+import numpy as np
 import polars as pl
 import pytest
 
 from pm.errors import DataError
 from pm.features.daily import aggregate_faults, aggregate_signals, merge_days
+from pm.features.sketch import sketch_of
 from pm.schema import UTC_INSTANT
 from pm.tables import DAILY_SIGNAL
 
@@ -38,7 +40,8 @@ def test_one_day_of_one_signal():
         "vehicle_id": 7, "day": date(2025, 3, 1), "log_file_id": 1, "known_at": KNOWN_AT, "message": "ET1",
         "signal": "EngCoolantTemp", "channel": "can0", "source_address": 0, "n_values": 3, "mean": 3.0, "m2": 14.0,
         "minimum": 1.0, "maximum": 6.0, "first_at": NOON, "last_at": NOON + timedelta(seconds=2), "first_value": 1.0,
-        "last_value": 6.0,
+        "last_value": 6.0, "n_transitions": 2, "n_starts": None, "ranges_id": None, "range_us": None,
+        "sketch": sketch_of(np.array([1.0, 2.0, 6.0])),
     }  # fmt: skip
 
 

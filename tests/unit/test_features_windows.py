@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from pm.errors import ConfigError, DataError
+from pm.features.events import KNOWN_EVENT
 from pm.features.featureset import Feature, FeatureSet, Recipe, default_feature_set
 from pm.features.windows import build_vectors
 from pm.policy import Policy
@@ -63,12 +64,20 @@ def visit(failed_ago, *, known_ago, restored_ago=None, kind="failure", component
     }  # fmt: skip
 
 
-def vectors(recipes, *, signals=(), codes=(), visits=(), vehicles=None, as_ofs=(AS_OF,)):
+def event(ago_d, code="E1", *, kind="error", known_ago=None, vehicle_id=1):
+    time = AS_OF - timedelta(days=ago_d)
+    known_at = time if known_ago is None else AS_OF - timedelta(days=known_ago)
+    return {"vehicle_id": vehicle_id, "time": time, "kind": kind, "code": code, "severity": None, "value": None,
+            "log_file_id": 1, "known_at": known_at}  # fmt: skip
+
+
+def vectors(recipes, *, signals=(), codes=(), visits=(), vehicles=None, as_ofs=(AS_OF,), events=(), readings=()):
     features = tuple(Feature(f"f{i}", "1", "m", ("s",), recipe) for i, recipe in enumerate(recipes))
     return build_vectors(
         FeatureSet("test", 1, features), as_ofs, vehicles=VEHICLE.frame(vehicles or [vehicle()]),
         daily_signals=DAILY_SIGNAL.frame(list(signals)), daily_faults=DAILY_FAULT.frame(list(codes)),
-        failures=FAILURE.frame(list(visits)), policy=Policy(),
+        failures=FAILURE.frame(list(visits)), policy=Policy(), events=KNOWN_EVENT.frame(list(events)),
+        readings=DAILY_SIGNAL.frame(list(readings)),
     )  # fmt: skip
 
 
@@ -120,13 +129,23 @@ def test_change_is_against_the_trucks_own_past():
     assert value("change", "coolant_c", 3, signals=past) is None
 
 
-def test_peers_are_trucks_of_the_same_model_at_that_as_of():
-    vehicles = [vehicle(i, model="A" if i < 5 else "B") for i in range(1, 6)]
-    signals = [day(1, mean, vehicle_id=i) for i, mean in enumerate((80.0, 82.0, 90.0), 1)] + [
-        day(1, 500.0, vehicle_id=5)
-    ]
+def test_peers_are_other_trucks_of_the_same_model_and_duty():
+    duties = ["regional"] * 4 + ["urban"] * 4
+    vehicles = [vehicle(i, duty=duty) for i, duty in enumerate(duties, 1)] + [vehicle(9, model="B", duty="urban")]
+    means = (80.0, 82.0, 90.0, 91.0, 10.0, 20.0, 30.0, 40.0, 500.0)
+    signals = [day(1, mean, vehicle_id=i) for i, mean in enumerate(means, 1)]
     made = vectors([Recipe("peers", "coolant_c", 7)], signals=signals, vehicles=vehicles)
-    assert made["features"].to_list() == [[-2.0], [0.0], [8.0], [None], [None]]
+    assert made["features"].to_list() == [[-10.0], [-8.0], [8.0], [9.0], [-20.0], [-10.0], [10.0], [20.0], [None]]
+
+
+def test_too_few_peers_of_the_duty_leave_those_of_the_model_and_then_nothing():
+    vehicles = [vehicle(i, duty="urban" if i < 4 else "regional") for i in range(1, 5)]
+    signals = [day(1, mean, vehicle_id=i) for i, mean in enumerate((80.0, 82.0, 90.0, 100.0), 1)]
+    recipes = [Recipe("peers", "coolant_c", 7)]
+    made = vectors(recipes, signals=signals, vehicles=vehicles)
+    assert made["features"].to_list() == [[-10.0], [-8.0], [8.0], [18.0]]
+    made = vectors(recipes, signals=signals[:3], vehicles=vehicles)
+    assert made["features"].to_list() == [[None]] * 4
 
 
 def test_excess_is_the_difference_of_two_means():
@@ -247,6 +266,55 @@ def test_failures_before_count_in_their_latest_version():
     assert value("no_trouble_found", "cooling", 90, visits=found_nothing) == 1.0
 
 
+def test_runs_and_shares_of_code_days_leave_out_days_without_data():
+    signals = [day(ago) for ago in (1, 2, 4, 5, 6)]
+    codes = [code(1), code(2), code(4), code(6)]
+    assert value("code_streak", "cooling", 28, signals=signals, codes=codes) == 3.0
+    assert value("code_day_share", "cooling", 28, signals=signals, codes=codes) == pytest.approx(0.8)
+    assert value("code_streak", "cooling", 28, signals=signals) == 0.0
+    assert value("code_streak", "cooling", 3, signals=signals[3:]) is None
+
+
+def test_days_on_which_two_components_speak():
+    codes = [code(1), code(1, spn=46), code(2), code(3, spn=46), code(9), code(9, spn=46)]
+    assert value("component_days", "", 7, codes=codes, signals=[day(1)]) == 1.0
+    assert value("component_days", "", 14, codes=codes, signals=[day(1)]) == 2.0
+    assert value("component_days", "", 14, signals=[day(1)]) == 0.0
+
+
+def test_red_lamp_with_a_raised_quantity():
+    signals = [day(ago, 90.0 if ago < 3 else 80.0) for ago in range(1, 20)]
+    codes = [code(1, red=1), code(2), code(5, red=1)]
+    assert value("red_above", "coolant_c", 14, signals=signals, codes=codes) == 1.0
+    assert value("red_above", "coolant_c", 14, signals=signals) == 0.0
+    assert value("red_above", "coolant_c", 14) is None
+
+
+def test_gain_of_a_counter_since_the_last_repair():
+    signals = [reading(1, 5000.0, 5100.0)]
+    after = [reading(ago, 1000.0 + ago, 1000.5 + ago) for ago in (97, 98, 99)]
+    visits = [visit(101, known_ago=90, restored_ago=100), visit(300, known_ago=299, order="old")]
+    given = {"signals": signals, "visits": visits}
+    assert value("gain_since_repair", "odometer_km-cooling", 28, readings=after, **given) == 5100.0 - 1099.0
+    assert value("gain_since_repair", "odometer_km-cooling", 28, **given) is None
+    other = [{**row, "source_address": 238} for row in after]
+    assert value("gain_since_repair", "odometer_km-cooling", 28, readings=other, **given) is None
+    reset = [{**row, "first_value": 9e5} for row in after]
+    assert value("gain_since_repair", "odometer_km-cooling", 28, readings=reset, **given) is None
+    assert value("gain_since_repair", "odometer_km-turbo", 28, readings=after, **given) is None
+
+
+def test_events_are_counted_back_from_the_as_of():
+    events = [event(0.5), event(0.6), event(3, "E2"), event(9, kind="alarm"), event(0.1, known_ago=-1)]
+    assert value("events", "", 7, events=events) == 3.0
+    assert value("events", "code:E1", 14, events=events) == 3.0
+    assert value("events", "kind:alarm", 14, events=events) == 1.0
+    assert value("event_days", "code:E1", 7, events=events) == 1.0
+    assert value("days_since_event", "code:E2", 28, events=events) == 3.0
+    assert value("days_since_event", "code:E2", 2, events=events) is None
+    assert value("events", "code:none", 7) == 0.0
+
+
 def test_coverage_and_age():
     signals = [day(1), day(3), day(3, source=ODOMETER), day(9), day(2, source=("X", "unused"))]
     assert value("days_with_data", "", 7, signals=signals) == 3.0
@@ -296,7 +364,14 @@ def test_no_as_of_and_no_vehicle_give_no_rows():
 
 @pytest.mark.parametrize(
     "recipe",
-    [Recipe(), Recipe("mean", "nonsense", 7), Recipe("codes", "gearbox", 7), Recipe("codes", "cooling", 60)],
+    [
+        Recipe(),
+        Recipe("mean", "nonsense", 7),
+        Recipe("codes", "gearbox", 7),
+        Recipe("codes", "cooling", 60),
+        Recipe("gain_since_repair", "odometer_km-gearbox", 7),
+        Recipe("events", "component:gearbox", 7),
+    ],
 )
 def test_feature_that_cannot_be_computed_is_named(recipe):
     with pytest.raises(ConfigError, match="feature f0: expected"):

@@ -3,10 +3,11 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
 
-from pm.errors import ConfigError
-from pm.labels.failures import classify, load_rules
+from pm.errors import ConfigError, DataError
+from pm.labels.failures import classify, load_rules, require_classified
 from pm.simulate.components import COMPONENTS
 from pm.simulate.wording import FAILURE_TEXTS, NO_TROUBLE_TEXTS, OTHER_TEXTS, PLANNED_TEXTS, SERVICE_TEXTS
 from pm.tables import COMPONENTS as COMPONENT_NAMES
@@ -64,6 +65,23 @@ def test_unplanned_line(description, expected):
 )
 def test_planned_line_censors_only_if_it_renews_the_component(description, expected):
     assert meaning(description, planned=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("description", "expected"),
+    [
+        ("recall 24-117: water pump replaced", ("cooling", "campaign")),
+        ("alternator exchanged under warranty campaign", ("charging_starting", "campaign")),
+        ("recall 24-117: water pump inspected, ok", ("cooling", "other")),
+        ("recall: coolant leak, no trouble found", ("cooling", "no_trouble_found")),
+        ("water pump replaced under warranty", ("cooling", "failure")),
+    ],
+)
+@pytest.mark.parametrize("planned", [True, None])
+def test_warranty_campaigns_are_told_from_breakdowns_and_planned_work(description, expected, planned):
+    if planned and expected[1] == "failure":
+        expected = (expected[0], "planned")
+    assert meaning(description, planned=planned) == expected
 
 
 def test_line_that_does_not_say_whether_it_was_planned_is_a_failure():
@@ -161,6 +179,14 @@ def test_codes_and_first_match_decide(tmp_path):
         ("[[component]]\nname='x'\ncomponent='c'\ncomponents=['c']\n", "got components"),
         ("[[component]]\nname='x'\ncomponent='c'\n[[kind]]\nname='k'\nkind='withdrawn'\n", "expected kind one of"),
         ("[[component]]\nname='x'\ncomponent='c'\n[instants]\nfailed_at=['now']\n", "failed_at of"),
+        ("[[component]]\nname='x'\ncomponent='c'\n[instants]\nfailed=['opened_at']\n", "expected [instants] with"),
+        ("[[component]]\nname='x'\ncomponent='C 1'\n", "small letters, digits and _"),
+        ("[[component]]\nname='x'\ncomponent='c'\n[[component]]\nname='y'\ncomponent='d'\n", "after 'x', which"),
+        ("[[component]]\nname='x'\ncomponent='c'\ntext='a'\n[[component]]\nname='x'\ncomponent='d'\n", "'x' twice"),
+        (
+            "[[component]]\nname='x'\ncomponent='c'\n[[kind]]\nname='k'\nkind='failure'\ncomponent=['d']\n",
+            "expected component of ['c', 'other'], but got ['d']",
+        ),
     ],
 )
 def test_unusable_file_is_refused_by_name(tmp_path, text, message):
@@ -174,3 +200,11 @@ def test_unusable_file_is_refused_by_name(tmp_path, text, message):
 def test_missing_file_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="expected readable TOML"):
         load_rules(tmp_path / "absent.toml")
+
+
+def test_failures_of_other_rules_are_refused():
+    failures = classified(order("alternator replaced"))
+    assert require_classified(failures, RULES) is failures
+    other = failures.with_columns(component=pl.lit("comp1"))
+    with pytest.raises(DataError, match=r"but got \['comp1'\] of other rules: run `pm labels` first"):
+        require_classified(other, RULES)

@@ -86,3 +86,13 @@ def test_json_round_trip() -> None:
 def test_a_document_that_cannot_hold_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(ModelError, match="calibration: expected"):
         read_calibration(Calibration("platt").as_document() | change)
+
+
+def test_levels_of_an_isotonic_map_keep_the_order_of_the_scores():
+    flat = Calibration("isotonic", 1.0, 0.0, (-2.0, -1.0, 1.0, 2.0), (0.0, 0.2, 0.2, 1.0))
+    scores = np.array([-9.0, -5.0, -0.9, 0.0, 0.9, 2.5, 9.0])
+    p = flat.apply(scores)
+    assert (np.diff(p) > 0).all()
+    assert p == pytest.approx([0.0, 0.0, 0.2, 0.2, 0.2, 1.0, 1.0], abs=4e-6)
+    assert p.min() > 0
+    assert p.max() < 1

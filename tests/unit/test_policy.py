@@ -37,6 +37,10 @@ def test_the_hash_changes_with_any_value_and_with_nothing_else(tmp_path):
         ("[features]\nwindows_d = [1, -3]\n", "windows_d: expected tuple"),
         ("[backtest]\nembargo_d = 3\n", "embargo_d: expected at least the horizon"),
         ("[labels]\nlag_quantile = 1.0\n", "lag_quantile: expected between 0 and 1"),
+        ("[audit]\nfolds = 0\n", r"\[audit\] folds: expected at least 1"),
+        ("[audit]\nsudden_loss = 1.5\n", r"\[audit\] sudden_loss: expected above 0, 1 or less"),
+        ("[audit]\npermutations = 50\n", r"\[audit\] permutations: expected enough for a p-value"),
+        ("[audit]\nolder_d = []\n", r"\[audit\] older_d: expected at least one shift"),
     ],
 )
 def test_what_cannot_hold_is_refused_with_file_and_key(tmp_path, text, said):

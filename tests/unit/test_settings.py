@@ -1,5 +1,7 @@
 """Where things are."""
 
+import os
+
 import pytest
 
 from pm.errors import ConfigError
@@ -41,3 +43,18 @@ def test_the_archive_is_a_folder_made_absolute_or_an_address_as_it_is(tmp_path, 
     assert home.archive == str(tmp_path / "there" / "archive")
     assert read_settings({"PM_ARCHIVE": "kept"}).archive == str(tmp_path / "kept")
     assert read_settings({"PM_ARCHIVE": "s3://bucket/logs"}).archive == "s3://bucket/logs"
+
+
+def test_folders_of_configuration_stand_in_for_the_projects_where_they_have_the_file(tmp_path):
+    first, second = tmp_path / "any", tmp_path / "plain"
+    for folder, names in ((first, ["failure_rules.toml"]), (second, ["failure_rules.toml", "features.toml"])):
+        folder.mkdir()
+        for name in names:
+            (folder / name).touch()
+    found = read_settings({"PM_CONFIG": os.pathsep.join(map(str, (first, second)))})
+    assert found.failure_rules_file == first / "failure_rules.toml"
+    assert found.feature_file == second / "features.toml"
+    assert found.policy_file == found.project / "config" / "policy.toml"
+    assert read_settings({}).feature_file is None
+    with pytest.raises(ConfigError, match="PM_CONFIG: expected folders, but got"):
+        read_settings({"PM_CONFIG": str(tmp_path / "absent")})

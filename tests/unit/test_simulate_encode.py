@@ -7,7 +7,7 @@ import pytest
 
 from pm.canbus.dbc import SignalDatabase, load_dbc
 from pm.errors import ConfigError
-from pm.simulate.candump import LINE_BYTES, lines
+from pm.simulate.candump import candump_bytes
 from pm.simulate.codes import Episode, dm1_payload
 from pm.simulate.components import Code
 from pm.simulate.encode import Frames, encode
@@ -96,9 +96,8 @@ def test_a_log_line_is_what_candump_writes() -> None:
     frames = Frames(
         np.array([1589326646_006935]), np.array([0x18FEF100], np.uint32), np.array([0xF0FF_0123_4567_89AB], np.uint64)
     )
-    text = lines(frames)
-    assert text.shape == (1, LINE_BYTES)
-    assert text.tobytes() == b"(1589326646.006935) can1 18FEF100#AB8967452301FFF0\n"
+    text = candump_bytes(frames, np.array([1], np.uint8))
+    assert text == b"(1589326646.006935) can1 18FEF100#AB8967452301FFF0\n"
 
 
 def test_check_digit_of_the_example_in_the_regulation() -> None:

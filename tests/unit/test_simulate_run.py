@@ -4,15 +4,20 @@ import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from pm.canbus.logfile import open_log
 from pm.errors import ConfigError, DataError
+from pm.pipelines.executor import open_executor
+from pm.settings import read_settings
 from pm.simulate import FleetConfig, run, simulate
+from pm.simulate.components import COMPONENTS
 
-DBC = [Path(__file__).parents[2] / "dbc" / "j1939_open_subset.dbc"]
+DBC = read_settings({}).dbc_files
 SMALL = FleetConfig(n_vehicles=3, n_days=12, seed=11)
 
 
@@ -30,17 +35,18 @@ def out(tmp_path_factory) -> Path:
 
 def test_the_report_counts_what_is_there(out) -> None:
     report = simulate(SMALL, out, dbc=DBC)
-    logs = list((out / "logs").rglob("*.log"))
+    logs = [path for path in (out / "logs").rglob("*") if path.is_file()]
     assert report.reused
     assert (report.n_files, report.n_bytes) == (len(logs), sum(path.stat().st_size for path in logs))
-    assert report.n_frames == sum(path.read_bytes().count(b"\n") for path in logs)
+    assert report.n_frames == sum(len(block) for path in logs for block in open_log(path).blocks())
     assert pl.read_csv(out / "uploads.csv").height == report.n_files
     assert pl.read_csv(out / "work_orders.csv").height == report.n_work_order_rows
     assert sum(n for _, n in report.n_failures) == pl.read_parquet(out / "truth" / "failures.parquet").height
 
 
-def test_same_seed_same_bytes_in_a_pool_too(out, tmp_path) -> None:
-    with ThreadPoolExecutor(2) as executor:
+@pytest.mark.parametrize("pool", [ThreadPoolExecutor, open_executor])
+def test_same_seed_same_bytes_in_any_executor(out, tmp_path, pool) -> None:
+    with pool(2) as executor:
         report = simulate(SMALL, tmp_path / "again", dbc=DBC, executor=executor)
     assert not report.reused
     assert hashes(tmp_path / "again") == hashes(out)
@@ -59,6 +65,54 @@ def test_a_truck_is_the_same_in_a_fleet_of_any_size(out, tmp_path) -> None:
     simulate(replace(SMALL, n_vehicles=1), tmp_path / "one", dbc=DBC)
     logs = {name: digest for name, digest in hashes(out).items() if name.startswith("logs/T-001/")}
     assert {name: d for name, d in hashes(tmp_path / "one").items() if name.startswith("logs/")} == logs
+
+
+def test_formats_are_shared_out_in_turn_and_checked(tmp_path) -> None:
+    config = replace(SMALL, formats=("mf4", "mf4", "blf"))
+    simulate(config, tmp_path / "fleet", dbc=DBC)
+    suffixes = [
+        {path.suffix for path in (tmp_path / "fleet" / "logs" / f"T-00{number}").iterdir()} for number in (1, 2, 3)
+    ]
+    assert suffixes == [{".mf4"}, {".mf4"}, {".blf"}]
+    for wrong in ((), ("asc",)):
+        with pytest.raises(ConfigError, match="expected formats of candump, blf, mf4"):
+            replace(SMALL, formats=wrong)
+
+
+def test_a_file_sent_again_has_the_same_bytes_and_a_later_arrival(tmp_path) -> None:
+    simulate(replace(SMALL, n_vehicles=8, n_days=40), tmp_path / "fleet", dbc=DBC)
+    uploads = pl.read_csv(tmp_path / "fleet" / "uploads.csv", try_parse_dates=True).with_columns(
+        sha256=pl.col("file").map_elements(
+            lambda name: hashlib.sha256((tmp_path / "fleet" / name).read_bytes()).hexdigest(), return_dtype=pl.String
+        )
+    )
+    twice = uploads.filter(pl.len().over("sha256") > 1)
+    assert twice.height >= 2
+    assert twice.group_by("sha256").agg(pl.col("vehicle_ref").n_unique(), pl.col("uploaded_at").n_unique()).select(
+        pl.col("vehicle_ref").eq(1).all(), pl.col("uploaded_at").eq(2).all()
+    ).row(0) == (True, True)
+    spans = uploads.unique("sha256").with_columns(
+        pl.col("file")
+        .map_elements(
+            lambda name: [
+                int(f([b.time_us for b in open_log(tmp_path / "fleet" / name).blocks()])) for f in (_first, _last)
+            ],
+            return_dtype=pl.List(pl.Int64),
+        )
+        .alias("span")
+    )
+    ordered = spans.with_columns(pl.col("span").list.get(0).alias("from"), pl.col("span").list.get(1).alias("until"))
+    ordered = ordered.sort("vehicle_ref", "from")
+    overlapping = ordered.filter(pl.col("from") < pl.col("until").shift(1).over("vehicle_ref"))
+    assert overlapping.height >= 1
+
+
+def _first(times) -> int:
+    return min(each.min() for each in times)
+
+
+def _last(times) -> int:
+    return max(each.max() for each in times)
 
 
 def test_tracks_every_truck(tmp_path) -> None:
@@ -106,9 +160,16 @@ def test_a_damaged_simulation_is_not_reused(tmp_path, damage) -> None:
     if damage == "table":
         (place / "work_orders.csv").write_text("")
     else:
-        next((place / "logs").rglob("*.log")).unlink()
+        next((place / "logs").rglob("*.blf")).unlink()
     with pytest.raises(DataError, match="changed files"):
         simulate(SMALL, place, dbc=DBC)
+
+
+def test_trucks_that_never_drive_write_no_log(tmp_path) -> None:
+    sunday = replace(SMALL, n_days=1, start=date(2026, 1, 4))
+    report = simulate(sunday, tmp_path / "fleet", dbc=DBC)
+    assert (report.n_files, report.n_driving_days) == (0, 0)
+    assert pl.read_csv(tmp_path / "fleet" / "vehicles.csv").height == SMALL.n_vehicles
 
 
 def test_nothing_half_written_stays(tmp_path, monkeypatch) -> None:
@@ -137,7 +198,7 @@ def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path) -> None:
 
 def test_the_truth_has_one_row_a_truck_component_and_day(out) -> None:
     hazards = pl.read_parquet(out / "truth" / "hazards.parquet")
-    assert hazards.height == SMALL.n_vehicles * SMALL.n_days * 3
+    assert hazards.height == SMALL.n_vehicles * SMALL.n_days * len(COMPONENTS)
     assert hazards.columns == ["vehicle_ref", "component", "day", "wear", "p_failure_day", "p_failure_14d"]
     assert (hazards["day"].min(), hazards["day"].max()) == (SMALL.start, SMALL.start.replace(day=16))
     known = hazards.drop_nulls()["p_failure_14d"]

@@ -1,5 +1,6 @@
 """The truth: hazards, failures and the days on which a truck cannot be driven."""
 
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -7,9 +8,10 @@ import pytest
 
 from pm.errors import ConfigError
 from pm.simulate.components import COMPONENTS
+from pm.simulate.drivers import Style, assign_drivers, at_wheel
 from pm.simulate.fleet import DAY_S, FleetConfig, Vehicle, make_vehicle, streams
 from pm.simulate.operation import daily_mean_c, plan_sessions
-from pm.simulate.wear import HORIZON_D, Life, live
+from pm.simulate.wear import HORIZON_D, Life, hazards, live, symptom_of
 
 CONFIG = FleetConfig(n_vehicles=160, n_days=150)
 
@@ -21,7 +23,8 @@ def lives() -> list[tuple[Vehicle, Life]]:
         rng = streams(CONFIG, index)
         vehicle = make_vehicle(CONFIG, index, rng["identity"])
         sessions = plan_sessions(CONFIG, vehicle, rng["operation"])
-        made.append((vehicle, live(CONFIG, vehicle, sessions, temperature_c[vehicle.region], rng["wear"])))
+        outside_c, drivers = temperature_c[vehicle.region], assign_drivers(CONFIG, index)
+        made.append((vehicle, live(CONFIG, vehicle, sessions, outside_c, rng["wear"], drivers=drivers)))
     return made
 
 
@@ -37,6 +40,23 @@ def test_the_hazard_is_gompertz_in_wear_with_a_constant_part() -> None:
     assert float(cooling.hazard(1.0 + np.log(2) / cooling.steepness) - cooling.shock) == pytest.approx(
         2 * cooling.hazard_at_1
     )
+
+
+def test_hazards_of_all_components_are_those_of_each() -> None:
+    wear = np.linspace(0.0, 1.4, 15)
+    together = hazards(np.tile(wear, (len(COMPONENTS), 1)))
+    for row, component in enumerate(COMPONENTS):
+        assert together[row] == pytest.approx(component.hazard(wear))
+        assert (np.diff(together[row]) > 0).all()
+
+
+def test_a_symptom_begins_at_its_onset_and_grows_with_wear() -> None:
+    wear = np.linspace(0.0, 1.3, 131)
+    shown = symptom_of(wear, np.array(0.8), np.array(1.0))
+    assert (shown[wear <= 0.8] == 0).all()
+    assert (np.diff(shown) >= 0).all()
+    assert shown[97] == pytest.approx(1.0)
+    assert symptom_of(wear, np.array(0.8), np.array(1.6)).max() == pytest.approx(1.6)
 
 
 @pytest.mark.parametrize("component", COMPONENTS, ids=lambda each: each.name)
@@ -62,6 +82,51 @@ def test_a_truck_in_the_workshop_has_no_hazard_row(fleet) -> None:
             first = int(failure.failed_s // DAY_S) + 1
             last = min(int(failure.returned_s // DAY_S), CONFIG.n_days - 1)
             assert np.isnan(life.p_horizon[failure.component][first : last + 1]).all()
+
+
+def test_trucks_are_seldom_in_the_workshop(fleet) -> None:
+    days = [np.isnan(life.wear["cooling"][vehicle.joined_day : vehicle.left_day]) for vehicle, life in fleet]
+    assert 0.02 < np.concatenate(days).mean() < 0.10
+
+
+def test_wear_only_grows_until_the_part_is_renewed(fleet) -> None:
+    for _, life in fleet[:40]:
+        for component in COMPONENTS:
+            wear = life.wear[component.name]
+            known = wear[np.isfinite(wear)]
+            renewed = sum(each.component == component.name for each in (*life.failures, *life.replacements))
+            assert (np.diff(known) < 0).sum() <= renewed
+
+
+def test_no_truck_drives_before_it_joins(fleet) -> None:
+    late = [(vehicle, life) for vehicle, life in fleet if vehicle.joined_day > 0]
+    assert late
+    for vehicle, life in late:
+        assert life.sessions.day.min() >= vehicle.joined_day
+        assert np.isnan(life.wear["turbo"][: vehicle.joined_day]).all()
+
+
+def test_hard_drivers_wear_what_they_use_and_typical_ones_nothing_more() -> None:
+    day = np.zeros(1, np.bool_)
+    assert all(factor[0] == pytest.approx(1.0, abs=0.01) for factor in at_wheel([Style()], day).wear.values())
+    hard = at_wheel([Style(braking=2.0)], day).wear
+    assert hard["brakes_air"][0] > 1.2
+    assert hard["cooling"][0] == pytest.approx(1.0, abs=0.01)
+
+
+def test_drivers_change_now_and_then_and_no_other_truck_decides_it() -> None:
+    config = FleetConfig()
+    few = replace(config, n_vehicles=8)
+    shares = []
+    for index in range(8):
+        mine, same = assign_drivers(config, index), assign_drivers(few, index)
+        assert (mine.speed == same.speed).all()
+        assert (mine.wear["turbo"] == same.wear["turbo"]).all()
+        shares.append(mine.is_stand_in.mean())
+    assert 0.05 < np.mean(shares) < 0.40
+    relief = {tuple(np.unique(each.speed[each.is_stand_in])) for each in (assign_drivers(config, n) for n in range(8))}
+    styles = [set(each) for each in relief]
+    assert any(one & other for one in styles for other in styles if one is not other), "a relief driver on two trucks"
 
 
 def test_nothing_happens_outside_the_fleet(fleet) -> None:

@@ -32,6 +32,8 @@ def every_type() -> pl.DataFrame:
             "at": pl.Series(
                 [datetime(1970, 1, 1, tzinfo=UTC), None, datetime(2026, 1, 1, 0, 0, 0, 1, tzinfo=UTC)]
             ).cast(UTC_INSTANT),
+            "bytes": pl.Series([b"", None, bytes(range(256))], dtype=pl.Binary()),
+            "bigs": pl.Series([[2**62, None, -1], [], None], dtype=pl.List(pl.Int64())),
             "reals": pl.Series([[1.5, None], None, []], dtype=pl.List(pl.Float32())),
             "texts": pl.Series([["a", "bc"], [], None], dtype=pl.List(pl.String())),
         }
