@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 import polars as pl
 
-from pm.errors import DataError, LeakageError
+from pm.errors import ConfigError, DataError, LeakageError
 
 
 def require_instant(instant: datetime, name: str) -> datetime:
@@ -30,7 +30,13 @@ def midnight(day: date) -> datetime:
 
 
 def daily_as_ofs(first: datetime, last: datetime) -> list[datetime]:
-    """Daily instants from `first` to `last`, both included."""
+    """Daily instants from `first` to `last`, both included.
+
+    Raises:
+        ConfigError: `first` is after `last`.
+    """
+    if first > last:
+        raise ConfigError(f"first as-of: expected one up to the last, {last.isoformat()}, but got {first.isoformat()}")
     return [first + timedelta(days=number) for number in range((last - first).days + 1)]
 
 

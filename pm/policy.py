@@ -103,8 +103,8 @@ class Backtest:
 
 @dataclass(frozen=True)
 class Booster:
-    n_trees: int = 150
-    num_leaves: int = 8
+    n_trees: int = 80
+    num_leaves: int = 4
     learning_rate: float = 0.04
     feature_fraction: float = 0.4
     bagging_fraction: float = 0.7
@@ -133,7 +133,7 @@ class Gates:
 class Audit:
     """What a leak audit runs, and from where on it alarms; docs/audit.md gives the reasons."""
 
-    required: bool = False
+    required: bool = True
     folds: int = 2
     shuffles: int = 3
     permutations: int = 200

@@ -1,7 +1,7 @@
 """The figures and plots of `docs/simulation.md`, measured on a simulated fleet.
 
     .venv/bin/python scripts/plot_simulation.py                # the default fleet: tables to the screen, plots to docs/
-    .venv/bin/python scripts/plot_simulation.py --trucks 6 --days 60 --out /tmp/plots
+    .venv/bin/python scripts/plot_simulation.py --trucks 6 --days 60 --out plots
 
 What belongs here: measuring the signals and the truth of simulated trucks, before anything is encoded.
 No log is written or read, so it takes seconds. Same arguments, same bytes.

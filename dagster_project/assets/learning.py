@@ -28,7 +28,7 @@ from pm.store import artifacts, feature_vectors
 )
 def aggregates(project: Project) -> Iterator[dg.MaterializeResult]:
     """Make the dirty vehicle days again, whatever day they are of."""
-    report = refresh_dailies(project.database_url())
+    report = refresh_dailies(project.database_url(), ranges=project.feature_set().ranges_by_source)
     yield dg.MaterializeResult(
         "daily_signal", metadata={"vehicle_days": report.n_vehicle_days, "rows": report.n_signal_rows}
     )

@@ -139,7 +139,7 @@ def _histogram(feature: FeatureFacts) -> str:
         description=f"{sum(values.counts)} values from {_short(values.minimum)} to {_short(values.maximum)}",
         x_label=feature.unit if feature.unit != "1" else "value",
         y_label="vectors",
-        width=720,
+        width=480,
     )
 
 

@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 STATIC: Final = Path(__file__).parent / "static"
 
-_WORD_END: Final = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[_.])")
+_WORD_END: Final = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[_.])")
 
 STATUS_WORDS: Final = {
     "ok": "OK",

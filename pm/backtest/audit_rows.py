@@ -5,7 +5,7 @@ vehicles on other days. What is done with them is `pm.backtest.audit_runs`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -29,7 +29,7 @@ class Grid:
     """Shape (n, f), float32, NaN for missing."""
     key: np.ndarray
     """Rising, int64: vehicle and day of each line of `features`."""
-    booster: Booster = Booster()
+    booster: Booster = field(default_factory=Booster)
     """The trees that are trained on it, as the policy has them."""
 
     def find(self, vehicle: np.ndarray, day: np.ndarray) -> np.ndarray:

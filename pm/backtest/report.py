@@ -176,11 +176,15 @@ def _measure_table(section: Mapping[str, Any], result: BacktestResult) -> str:
     )
     heads = [
         f'<th scope="col"{_shade(kind == best)}>{escape(kind_name(kind))}<br/><small class="soft">'
-        f"{section['kinds'][kind]['alerts']['n_judged_episodes']} judged alerts</small></th>"
+        f"{_counted(section['kinds'][kind]['alerts']['n_judged_episodes'], 'judged alert')}</small></th>"
         for kind in kinds
     ]
     table = _table(caption, ['<th scope="col">measure</th>', *heads], lines)
     return table + missing
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _cell(figure: Mapping[str, Any] | None, style: Any, shaded: bool) -> str:

@@ -73,12 +73,12 @@ def measures_shown(lead_days: tuple[int, ...], horizon_d: int) -> tuple[Measure,
 
 
 def number_text(value: float, style: Style) -> str:
-    """A figure's value as text."""
+    """A figure's value as text; what rounds to 0 has no sign."""
     if style == "share":
-        return f"{100 * value:.0f} %"
+        return f"{100 * value:z.0f} %"
     if style == "money":
-        return f"{value:,.0f}"
-    return f"{value:.2f}" if style == "rate" else f"{value:.3f}"
+        return f"{value:z,.0f}"
+    return f"{value:z.2f}" if style == "rate" else f"{value:z.3f}"
 
 
 def figure_text(figure: Mapping[str, Any] | None, style: Style) -> tuple[str, str]:
@@ -113,11 +113,7 @@ def verdict_sentence(component: str, section: Mapping[str, Any]) -> str:
     kinds = section["kinds"]
     of_model = kinds[comparison["model"]]["figures"]["pr_auc"]["value"]
     of_rule = kinds[comparison["rule"]]["figures"]["pr_auc"]["value"]
-    gap = comparison["difference"]
-    numbers = (
-        f"PR-AUC {of_model:.3f} against {of_rule:.3f}, difference {gap['value']:+.3f} "
-        f"(95 % interval {gap['low']:+.3f} to {gap['high']:+.3f})"
-    )
+    numbers = f"PR-AUC of the model {of_model:.3f}, of the rule {of_rule:.3f}, {_difference(comparison)}"
     said = {
         "better": f"the model beats the best simple rule ({rule})",
         "worse": f"the simple rule ({rule}) beats the model",
@@ -126,10 +122,19 @@ def verdict_sentence(component: str, section: Mapping[str, Any]) -> str:
     return f"{name}: {said[comparison['verdict']]}: {numbers}."
 
 
+def _difference(comparison: Mapping[str, Any]) -> str:
+    """Model less rule, with its interval or why there is none."""
+    gap = comparison["difference"]
+    if gap["low"] is None:
+        return f"difference {gap['value']:+z.3f} ({gap['reason'] or 'no interval'})"
+    return f"difference {gap['value']:+z.3f} (95 % interval {gap['low']:+z.3f} to {gap['high']:+z.3f})"
+
+
 def first_line(measures: Mapping[str, Any], model: str) -> str:
     """Which kind was best over all components, in a sentence; where a simple rule beats the model it says so.
 
-    "Beats" is by the value; whether it is more than chance, the verdicts below say.
+    "Beats" is by the value; the interval of the difference, which stands beside it, says whether that is more
+    than chance.
     """
     pooled = measures["pooled"]
     values = {kind: one["figures"].get("pr_auc", {}).get("value") for kind, one in pooled["kinds"].items()}
@@ -146,9 +151,10 @@ def first_line(measures: Mapping[str, Any], model: str) -> str:
     if known[rule] > known[model]:
         return (
             f"A simple rule beats the model: {_plain(rule)} reaches PR-AUC {known[rule]:.3f}, {kind_name(model)} "
-            f"{known[model]:.3f}, over {_listed(pooled['components_used'])}.{_beaten(measures, model)}"
+            f"{known[model]:.3f}, over {_listed(pooled['components_used'])}; {_difference(pooled['comparison'])}."
+            f"{_beaten(measures, model)}"
         )
-    others = f"; the best simple rule ({_plain(rule)}) reaches {known[rule]:.3f}"
+    others = f"; the best simple rule ({_plain(rule)}) reaches {known[rule]:.3f}, {_difference(pooled['comparison'])}"
     if best != model:
         others = f", {kind_name(model)} with {known[model]:.3f}{others}"
     return f"{told}{others}.{_beaten(measures, model)}"

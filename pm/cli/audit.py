@@ -9,8 +9,7 @@ import click
 from pm.backtest.audit_report import audit_rows
 from pm.cli.output import bars, json_option, print_json, print_table
 from pm.errors import LifecycleError
-from pm.features.definition import FeatureSet
-from pm.features.featurefile import load_feature_set
+from pm.features.featurefile import feature_set_of
 from pm.labels.failures import FailureRules, load_rules
 from pm.pipelines.audit import AuditReport, audit_backtest
 from pm.pipelines.executor import open_executor
@@ -66,7 +65,7 @@ def run_and_print(
         artifact_folder=settings.artifacts,
         created_at=datetime.now(UTC),
         backtest_id=backtest_id,
-        configured=_configured(settings, policy),
+        configured=feature_set_of(settings, policy),
         executor=executor,
         track=bars,
         quick=quick,
@@ -92,10 +91,6 @@ def require_passed(report: AuditReport) -> None:
     """
     if report.status == "fail":
         raise LifecycleError(f"backtest {report.backtest_id}: expected no leak, but got audit {report.audit_id} (fail)")
-
-
-def _configured(settings: Settings, policy: Policy) -> FeatureSet | None:
-    return None if settings.feature_file is None else load_feature_set(settings.feature_file, policy)
 
 
 def _document(report: AuditReport) -> dict[str, object]:

@@ -13,6 +13,7 @@ from pm.cli.audit import require_passed
 from pm.cli.output import INSTANT, bars, json_option, print_json, print_table
 from pm.cli.steps import today
 from pm.errors import ModelError
+from pm.features.featurefile import feature_set_of
 from pm.labels.failures import FailureRules, load_rules
 from pm.pipelines.audit import AuditReport, audit_backtest
 from pm.pipelines.backtest import BacktestReport, backtest_models, verify_backtest
@@ -81,7 +82,7 @@ def backtest(
             created_at=datetime.now(UTC),
             executor=executor,
             track=bars,
-            configured=_configured(settings, policy),
+            configured=feature_set_of(settings, policy),
             again=again,
         )
         written = None if out is None else write_backtest(
@@ -100,12 +101,6 @@ def backtest(
         require_passed(found)
 
 
-def _configured(settings: Settings, policy: Policy) -> Any:
-    from pm.features.featurefile import load_feature_set
-
-    return None if settings.feature_file is None else load_feature_set(settings.feature_file, policy)
-
-
 def _audit(
     conn: Connection, settings: Settings, rules: FailureRules, policy: Policy, backtest_id: str, executor: Executor
 ) -> AuditReport:
@@ -116,7 +111,7 @@ def _audit(
         artifact_folder=settings.artifacts,
         created_at=datetime.now(UTC),
         backtest_id=backtest_id,
-        configured=_configured(settings, policy),
+        configured=feature_set_of(settings, policy),
         executor=executor,
         track=bars,
     )
@@ -146,7 +141,7 @@ def _verify(
         artifact_folder=settings.artifacts,
         executor=executor,
         track=bars,
-        configured=_configured(settings, policy),
+        configured=feature_set_of(settings, policy),
     )
     if as_json:
         print_json({"backtest_id": backtest_id, "same": found.same, "differences": found.differences})
@@ -167,6 +162,10 @@ def _print(report: BacktestReport, settings: Settings) -> None:
     print_table(
         "Every kind on the same rows", ("component", "kind", *(name.replace("_", " ") for name in _SHOWN)), rows
     )
+    for component, section in measures["components"].items():
+        for kind, made in section["kinds"].items():
+            if made["reason"]:
+                click.echo(f"{component.replace('_', ' ')}, {kind}: not measured ({made['reason']})")
     kept = f", {report.n_folds_kept} of them from an earlier run" if report.n_folds_kept else ""
     click.echo(f"backtest {report.backtest_id}: {report.n_folds} folds{kept}")
     click.echo(f"report: {artifacts.path(settings.artifacts, report.report_sha256)}")

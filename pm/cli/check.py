@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from pm.asof import daily_as_ofs
+from pm.asof import daily_as_ofs, midnight
 from pm.cli.output import INSTANT, bars, json_option, print_json, print_table
 from pm.errors import DataError
 from pm.features.assumptions import FLEET
@@ -44,10 +44,10 @@ def check(as_of: datetime | None, since: datetime | None, workers: int, as_json:
     settings = read_settings()
     policy = load_policy(settings.policy_file)
     configured = feature_set_of(settings, policy)
-    last = as_of or datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    last = as_of or midnight(datetime.now(UTC).date())
     as_ofs = daily_as_ofs(since or last, last)
     with open_database(settings) as conn, open_executor(workers) as executor:
-        refresh_dailies(database_url(settings), executor=executor, track=bars)
+        refresh_dailies(database_url(settings), ranges=configured.ranges_by_source, executor=executor, track=bars)
         reports = check_daily(conn, as_ofs, policy, checked_at=datetime.now(UTC), configured=configured, track=bars)
         if as_json:
             print_json({"reports": reports, "rows": _rows(conn, last)})

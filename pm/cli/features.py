@@ -6,19 +6,21 @@ from datetime import UTC, datetime
 
 import click
 
-from pm.asof import daily_as_ofs
+from pm.asof import daily_as_ofs, midnight
 from pm.cli.output import INSTANT, bars, json_option, print_json, print_table
 from pm.errors import ConfigError
 from pm.features.dictionary import FeatureDictionary, FeatureFacts
 from pm.features.featurefile import feature_set_of
 from pm.features.featureset import FeatureSet
+from pm.labels.failures import load_rules
 from pm.pipelines.assumptions import check_daily
 from pm.pipelines.dailies import refresh_dailies
 from pm.pipelines.executor import open_executor
 from pm.pipelines.feature_dictionary import describe_features
 from pm.pipelines.feature_sets import choose_set, find_set, set_in_use
 from pm.pipelines.features import build_features
-from pm.policy import load_policy
+from pm.pipelines.labels import classify_work_orders
+from pm.policy import Policy, load_policy
 from pm.settings import read_settings
 from pm.store import feature_sets
 from pm.store.connection import Connection, database_url, open_database
@@ -47,6 +49,7 @@ def features(
 ) -> None:
     """Refresh the daily aggregates of dirty days and build the feature vectors of each as-of.
 
+    Work orders are read by the failure rules first, as `pm labels` does: past failures are features.
     Features that stored vectors of any set have, made from the same inputs, are taken and not computed.
 
     \b
@@ -59,14 +62,16 @@ def features(
     settings = read_settings()
     policy = load_policy(settings.policy_file)
     configured = feature_set_of(settings, policy)
-    last = as_of or datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    last = as_of or midnight(datetime.now(UTC).date())
+    as_ofs = daily_as_ofs(since or last, last)
     with open_database(settings) as conn, open_executor(workers) as executor:
-        feature_set = _wanted(conn, wanted, configured)
-        daily = refresh_dailies(database_url(settings), executor=executor, track=bars)
-        (checked,) = check_daily(conn, [last], policy, checked_at=datetime.now(UTC), configured=configured)
-        report = build_features(
-            conn, daily_as_ofs(since or last, last), policy, feature_set=feature_set, again=again, track=bars
+        feature_set = _wanted(conn, wanted, policy, configured)
+        daily = refresh_dailies(
+            database_url(settings), ranges=configured.ranges_by_source, executor=executor, track=bars
         )
+        classify_work_orders(conn, load_rules(settings.failure_rules_file))
+        (checked,) = check_daily(conn, [last], policy, checked_at=datetime.now(UTC), configured=configured)
+        report = build_features(conn, as_ofs, policy, feature_set=feature_set, again=again, track=bars)
     if as_json:
         print_json({"dailies": daily, "assumptions": checked, "features": report})
         return
@@ -101,7 +106,8 @@ def list_sets(as_json: bool) -> None:
         click.echo(f"in use: {in_use}, of which nothing is stored yet")
     chosen = ((row["choice_no"], row["feature_set_id"] or "configured", f"{row['chosen_at']:%Y-%m-%d %H:%M}",
                row["reason"]) for row in choices.iter_rows(named=True))  # fmt: skip
-    print_table("Choices", ("no", "set", "chosen at", "reason"), chosen)
+    if choices.height:
+        print_table("Choices", ("no", "set", "chosen at", "reason"), chosen)
 
 
 @features.command()
@@ -139,8 +145,9 @@ def show(name: str | None, wanted: str | None, as_json: bool) -> None:
     pm features show --set truck_wide --json
     """
     settings = read_settings()
+    policy = load_policy(settings.policy_file)
     with open_database(settings) as conn:
-        feature_set = _wanted(conn, wanted, feature_set_of(settings, load_policy(settings.policy_file)))
+        feature_set = _wanted(conn, wanted, policy, feature_set_of(settings, policy))
         found = describe_features(conn, feature_set)
     if name is None:
         if as_json:
@@ -158,8 +165,7 @@ def show(name: str | None, wanted: str | None, as_json: bool) -> None:
     print_table(f"{feature.name} of {found.feature_set_id}", ("", ""), _lines(feature, found))
 
 
-def _wanted(conn: Connection, wanted: str | None, configured: FeatureSet) -> FeatureSet:
-    policy = load_policy(read_settings().policy_file)
+def _wanted(conn: Connection, wanted: str | None, policy: Policy, configured: FeatureSet) -> FeatureSet:
     if wanted is None:
         return set_in_use(conn, policy, configured)
     return find_set(conn, wanted, policy, configured=configured)

@@ -55,6 +55,8 @@ _LOOKED_AT: Final = (
     "vehicle_id", "day", "log_file_id", "known_at", "message", "signal", "channel", "source_address", "n_values",
     "mean", "m2", "minimum", "maximum", "first_at", "last_at", "first_value", "last_value",
 )  # fmt: skip
+_DIAGNOSTIC: Final = r"^DM\d{1,2}(_|$)"
+"""Messages of J1939-73 by the name they have there: they come and go with trouble codes, which no sensor does."""
 CHECKED_DAILY: Final = Table(
     DAILY_SIGNAL.name,
     DAILY_SIGNAL.meaning,
@@ -167,6 +169,7 @@ def _run(rows: pl.DataFrame, as_of: datetime, declared: _Declared, policy: Polic
 
 def _run_on_days(rows: pl.DataFrame, as_of: datetime, declared: _Declared, given: Assumptions) -> dict[str, Checked]:
     quantities, n_days = declared.quantities, given.recent_d + given.past_d
+    rows = rows.filter(~pl.col("message").str.contains(_DIAGNOSTIC))
     days = lay_out(rows, as_of, vehicles=known(declared.vehicles, as_of), quantities=quantities, n_days=n_days)
     beside = None if declared.profile is None else _beside(declared.profile, days, given)
     counters = plausible.counters(quantities, given.counter_kmh)
@@ -254,6 +257,8 @@ def _fleet_status(checked: Checked, n_blocked: int, fleet: _Fleet) -> str:
 
 
 def _summary(checked: Checked, statuses: Sequence[str], n_blocked: int) -> str:
+    if not checked.n_checked and not checked.n_not_checked:
+        return "there is nothing to look at: no daily values of the days looked back on are known"
     counts = Counter(statuses)
     said = f"{checked.n_checked:,} checked, {counts['mark']} marked, {counts['block']} blocked"
     said += f" (vehicles: {n_blocked})" if n_blocked else ""

@@ -75,7 +75,7 @@ def cell_versions(
     """The cells of `DAILY_SIGNAL`, by cell and known_at.
 
     `quantity` is the position in `quantities`, `choice` that of the source within the quantity. Time in ranges
-    counts where it was counted by the edges that `ranges` declares now.
+    and starts count where they were counted by the limits that `ranges` declares now.
     """
     declared = [ranges.get(quantity.name) for quantity in quantities]
     n_ranges = max((len(each.edges) + 1 for each in declared if each), default=0)
@@ -119,7 +119,8 @@ def _partials(
             "declared_id": pl.Int32,
         },
     )  # fmt: skip
-    counted = pl.when(pl.col("ranges_id") == pl.col("declared_id")).then(pl.col("range_us"))
+    is_declared = pl.col("ranges_id") == pl.col("declared_id")
+    counted, started = pl.when(is_declared).then(pl.col("range_us")), pl.when(is_declared).then(pl.col("n_starts"))
     return (
         daily_signals.join(codes, on=("message", "signal"))
         .sort([*_CELL, "known_at", "log_file_id", "channel"])
@@ -127,7 +128,8 @@ def _partials(
             pl.col("n_values").cast(pl.Float64),
             first_us=pl.col("first_at").dt.timestamp("us").cast(pl.Float64),
             last_us=pl.col("last_at").dt.timestamp("us").cast(pl.Float64),
-            **{name: pl.col(name).cast(pl.Float64).fill_null(np.nan) for name in _COUNTS},
+            n_transitions=pl.col("n_transitions").cast(pl.Float64).fill_null(np.nan),
+            n_starts=started.cast(pl.Float64).fill_null(np.nan),
             **{
                 name: counted.list.get(i, null_on_oob=True).cast(pl.Float64).fill_null(np.nan)
                 for i, name in enumerate(_range_names(n_ranges))

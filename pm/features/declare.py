@@ -5,12 +5,13 @@ the same way. Which features a set has is `pm.features.featureset`.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from pm.errors import ConfigError
 from pm.features.definition import BEFORE_D, Component, Feature, Recipe
 from pm.features.quantities import Quantity
-from pm.features.ranges import BY_QUANTITY
+from pm.features.ranges import BY_QUANTITY, STARTED, Ranges
 
 _WINDOW_WORDS: Final = {
     "mean": "mean {}",
@@ -62,15 +63,15 @@ def quantile(of: Quantity, at: float, days: int) -> Feature:
     return Feature(name, of.unit, meaning, of.sources, Recipe("quantile", of.name, days, at))
 
 
-def share(of: Quantity, number: int, days: int) -> Feature:
-    """Share of time that the quantity spent in one of its ranges (`pm.features.ranges`), numbered from 0.
+def share(of: Quantity, number: int, days: int, declared: Mapping[str, Ranges] = BY_QUANTITY) -> Feature:
+    """Share of time that the quantity spent in one of its ranges (by name in `declared`), numbered from 0.
 
     Raises:
         ConfigError: the quantity has no such range.
     """
-    ranges = BY_QUANTITY.get(of.name)
+    ranges = declared.get(of.name)
     if ranges is None or number >= len(ranges.words):
-        known = {name: len(one.words) for name, one in sorted(BY_QUANTITY.items())}
+        known = {name: len(one.words) for name, one in sorted(declared.items())}
         raise ConfigError(f"ranges of {of.name}: expected one of so many ranges {known}, but got number {number}")
     meaning = f"share of time with {of.meaning} {ranges.words[number]} {last(days)}"
     name = f"{of.name}_range_{number}_{days}d"
@@ -187,10 +188,19 @@ def days_with_data(days: int) -> Feature:
     return Feature(f"n_days_with_data_{days}d", "d", f"days with data {last(days)}", ("daily_signal",), recipe)
 
 
-def starts(of: Quantity, days: int) -> Feature:
-    """How often the vehicle was started, by the quantity that says so (`pm.features.ranges`)."""
+def starts(of: Quantity, days: int, declared: Mapping[str, Ranges] = BY_QUANTITY) -> Feature:
+    """How often the vehicle was started, by a quantity whose ranges (by name in `declared`) say when it runs.
+
+    Raises:
+        ConfigError: those of the quantity do not.
+    """
+    ranges = declared.get(of.name)
+    if ranges is None or ranges.start is None:
+        known = [name for name, one in sorted(declared.items()) if one.start]
+        raise ConfigError(f"starts of {of.name}: expected one of {known}, whose ranges have start limits")
     meaning = f"starts by {of.meaning} {last(days)}"
-    return Feature(f"n_starts_{days}d", "1", meaning, of.sources, Recipe("starts", of.name, days))
+    name = f"n_starts_{days}d" if of.name == STARTED else f"n_starts_{of.name}_{days}d"
+    return Feature(name, "1", meaning, of.sources, Recipe("starts", of.name, days))
 
 
 def age() -> Feature:

@@ -13,8 +13,8 @@ from functools import cached_property
 from typing import Any, Final
 
 from pm.errors import ConfigError
-from pm.features.quantities import COMPONENT_SPNS, COMPONENT_WORDS, QUANTITIES, Quantity
-from pm.features.ranges import BY_QUANTITY
+from pm.features.quantities import COMPONENT_QUANTITIES, COMPONENT_SPNS, COMPONENT_WORDS, QUANTITIES, Quantity
+from pm.features.ranges import BY_QUANTITY, TRUCK_RANGES, Ranges, ranges_by_source
 
 BEFORE_D: Final = 28
 """Days of a truck's own past that its last days are compared with."""
@@ -26,6 +26,8 @@ SIGNAL_KINDS: Final = frozenset((
     "quantile", "share", "transitions", "starts", "red_above",
 ))  # fmt: skip
 """Recipes of one quantity, or of two joined by a hyphen (`excess`)."""
+RANGED_KINDS: Final = frozenset(("share", "starts"))
+"""Recipes that count by the ranges of their quantity."""
 OWN_KINDS: Final = frozenset(("days_with_data", "age", "is_model"))
 CODE_KINDS: Final = frozenset((
     "codes", "code_days", "different_codes", "new_codes", "newest_code", "red_days", "amber_days",
@@ -54,10 +56,18 @@ class Component:
     """J1939 SPNs whose trouble codes point at it, ascending."""
     events: tuple[str, ...] = ()
     """Codes of events that point at it."""
+    quantities: tuple[str, ...] = ()
+    """Quantities its wear shows in; empty: not known, and any may."""
+
+    @property
+    def as_entry(self) -> dict[str, Any]:
+        """What a stored set holds of it; without quantities it reads as it did before they could be declared."""
+        return {name: value for name, value in vars(self).items() if value or name != "quantities"}
 
 
 TRUCK_COMPONENTS: Final = tuple(
-    Component(name, words, tuple(sorted(COMPONENT_SPNS[name]))) for name, words in COMPONENT_WORDS.items()
+    Component(name, words, tuple(sorted(COMPONENT_SPNS[name])), quantities=COMPONENT_QUANTITIES[name])
+    for name, words in COMPONENT_WORDS.items()
 )
 
 
@@ -95,8 +105,11 @@ class FeatureSet:
     quantities: tuple[Quantity, ...] = QUANTITIES
     """What the recipes may speak of."""
     components: tuple[Component, ...] = TRUCK_COMPONENTS
+    ranges: tuple[Ranges, ...] = TRUCK_RANGES
+    """Of quantities, in which the time of each day is counted."""
 
     def __post_init__(self) -> None:
+        self._require_unique("ranges", [ranges.name for ranges in self.ranges])
         self._require_unique("feature names", self.names)
         self._require_unique("quantities", [quantity.name for quantity in self.quantities])
         self._require_unique("components", [component.name for component in self.components])
@@ -113,6 +126,19 @@ class FeatureSet:
     @cached_property
     def quantity_by_name(self) -> Mapping[str, Quantity]:
         return {quantity.name: quantity for quantity in self.quantities}
+
+    @cached_property
+    def ranges_by_quantity(self) -> Mapping[str, Ranges]:
+        return {ranges.name: ranges for ranges in self.ranges}
+
+    @cached_property
+    def ranges_by_source(self) -> Mapping[str, Ranges]:
+        """Ranges to count time in, by `message.signal`: those of this set, and a truck's for signals it does not name.
+
+        Raises:
+            ConfigError: two quantities want other ranges of one signal.
+        """
+        return {**ranges_by_source(), **ranges_by_source(self.quantities, self.ranges_by_quantity)}
 
     @cached_property
     def component_by_name(self) -> Mapping[str, Component]:
@@ -172,15 +198,41 @@ class FeatureSet:
             return (name,) if kind == "component" else ()
         return (recipe.of,) if recipe.kind in CODE_KINDS | HISTORY_KINDS and recipe.of else ()
 
+    def near(self, component: str) -> tuple[int, ...]:
+        """Positions, ascending, of the features that do not speak of other components alone.
+
+        A feature speaks of the components in its recipe and of those whose wear its quantities show; one that
+        speaks of none (use, surroundings, all trouble codes) is near to each. Every feature is near to a component
+        whose quantities are not declared.
+        """
+        if not getattr(self.component_by_name.get(component), "quantities", ()):
+            return tuple(range(len(self.features)))
+        spoken = [self._spoken_of(feature.recipe) for feature in self.features]
+        return tuple(position for position, names in enumerate(spoken) if not names or component in names)
+
+    def _spoken_of(self, recipe: Recipe) -> tuple[str, ...]:
+        return tuple(dict.fromkeys([*self.components_of(recipe), *self._worn(recipe)]))
+
+    def _worn(self, recipe: Recipe) -> tuple[str, ...]:
+        """Components whose wear shows in a quantity of the recipe."""
+        quantities = set(self.quantities_of(recipe))
+        return tuple(one.name for one in self.components if quantities & set(one.quantities))
+
     def _entry(self, feature: Feature, definition: str) -> dict[str, Any]:
-        quantities, components = self.quantities_of(feature.recipe), self.components_of(feature.recipe)
+        quantities, components = self.quantities_of(feature.recipe), self._spoken_of(feature.recipe)
         return {
             **vars(feature),
             "recipe": vars(feature.recipe),
             "definition": definition,
             "quantities": [vars(self.quantity_by_name[name]) for name in quantities if name in self.quantity_by_name],
-            "components": [vars(self.component_by_name[n]) for n in components if n in self.component_by_name],
+            "components": [self.component_by_name[n].as_entry for n in components if n in self.component_by_name],
+            **self._own_ranges(feature.recipe),
         }
+
+    def _own_ranges(self, recipe: Recipe) -> dict[str, Any]:
+        """Ranges that the recipe counts by, where no release knows them."""
+        ranges = self.ranges_by_quantity.get(recipe.of) if recipe.kind in RANGED_KINDS else None
+        return {} if ranges is None or ranges in TRUCK_RANGES else {"ranges": [vars(ranges)]}
 
     def _definition(self, feature: Feature) -> str:
         recipe = feature.recipe
@@ -189,8 +241,8 @@ class FeatureSet:
             content.append(feature.name)
         by_name = self.quantity_by_name
         content += [by_name[name].sources if name in by_name else name for name in self.quantities_of(recipe)]
-        if recipe.kind == "share" and recipe.of in BY_QUANTITY:
-            content.append(BY_QUANTITY[recipe.of].ranges_id)
+        if recipe.kind in RANGED_KINDS and recipe.of in self.ranges_by_quantity:
+            content.append(self.ranges_by_quantity[recipe.of].ranges_id)
         if recipe.kind not in HISTORY_KINDS:
             for name in self.components_of(recipe):
                 component = self.component_by_name.get(name, Component(name, name))
@@ -207,13 +259,17 @@ def read_set(feature_set_id: str, name: str, version: int, definition_json: str)
     entries = json.loads(definition_json)
     quantities = {q["name"]: Quantity(**_tuples(q)) for entry in entries for q in entry.get("quantities", [])}
     components = {c["name"]: Component(**_tuples(c)) for entry in entries for c in entry.get("components", [])}
+    own = [Ranges(**_tuples(each)) for entry in entries for each in entry.get("ranges", [])]
+    ranges = BY_QUANTITY | {each.name: each for each in own}
     try:
         features = tuple(
             Feature(e["name"], e["unit"], e["meaning"], tuple(e["sources"]), Recipe(**e["recipe"])) for e in entries
         )
     except (KeyError, TypeError):
         features = ()
-    found = FeatureSet(name, version, features, tuple(quantities.values()), tuple(components.values()))
+    found = FeatureSet(
+        name, version, features, tuple(quantities.values()), tuple(components.values()), tuple(ranges.values())
+    )
     if found.feature_set_id != feature_set_id:
         raise ConfigError(
             f"feature set {feature_set_id}: expected a set that this release computes, but got one of another release"

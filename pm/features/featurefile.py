@@ -4,6 +4,7 @@ What belongs here: TOML into a `FeatureSet`, strictly. The format is in docs/fea
 and means is `pm.features.declare`.
 """
 
+import math
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,11 +17,13 @@ from pm.features import declare
 from pm.features.definition import BEFORE_D, CODE_KINDS, Component, Feature, FeatureSet
 from pm.features.featureset import default_feature_set
 from pm.features.quantities import Quantity
+from pm.features.ranges import BY_QUANTITY, Ranges, ranges_of_edges
 from pm.policy import Policy
 from pm.settings import Settings
 
 MAXIMUM_BYTES: Final = 1_000_000
 MAXIMUM_FEATURES: Final = 5_000
+MAXIMUM_RANGES: Final = 64
 LONGEST_WINDOW_D: Final = 365
 SHORTEST_SLOPE_D: Final = 4
 """Days below which no slope is computed (`pm.features.statistics.MINIMUM_SLOPE_DAYS`)."""
@@ -30,8 +33,8 @@ COVERAGE_D: Final = 14
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _SOURCE: Final = re.compile(r"[^.\s]+\.[^.\s]+")
 _TOP: Final = {"name": str, "version": int, "quantities": dict, "components": dict, "features": list}
-_QUANTITY: Final = {"unit": str, "meaning": str, "sources": list}
-_COMPONENT: Final = {"words": str, "spns": list, "events": list}
+_QUANTITY: Final = {"unit": str, "meaning": str, "sources": list, "ranges": list, "start": list}
+_COMPONENT: Final = {"words": str, "spns": list, "events": list, "quantities": list}
 _FEATURES: Final = {
     "of": (str, list), "component": (str, list), "event": (str, list), "event_kind": (str, list),
     "model": (str, list),
@@ -87,6 +90,8 @@ class _Entry:
     ranges: Sequence[int]
     above: Quantity | None
     counter: Quantity | None
+    declared: Mapping[str, Ranges]
+    """Ranges of each quantity of the file."""
 
 
 class _Reader:
@@ -97,6 +102,7 @@ class _Reader:
         self._policy = policy
         self._quantities: dict[str, Quantity] = {}
         self._components: dict[str, Component] = {}
+        self._ranges: dict[str, Ranges] = {}
 
     def feature_set(self, content: Mapping[str, Any]) -> FeatureSet:
         self._keys(self._where, content, _TOP, required=("name", "version", "features"))
@@ -104,6 +110,8 @@ class _Reader:
         if version < 1:
             raise ConfigError(f"{self._where}: version: expected at least 1, but got {version}")
         self._quantities = {key: self._quantity(key, value) for key, value in content.get("quantities", {}).items()}
+        self._ranges = {key: found for key, value in content.get("quantities", {}).items()
+                        if (found := self._ranges_of(key, value)) is not None}  # fmt: skip
         self._components = {key: self._component(key, value) for key, value in content.get("components", {}).items()}
         made = [f for number, entry in enumerate(content["features"], 1) for f in self._features(number, entry)]
         coverage = declare.days_with_data(COVERAGE_D)
@@ -111,16 +119,22 @@ class _Reader:
             made.append(coverage)
         if len(made) > MAXIMUM_FEATURES:
             raise ConfigError(f"{self._where}: expected at most {MAXIMUM_FEATURES} features, but got {len(made)}")
+        return self._set(name, version, made)
+
+    def _set(self, name: str, version: int, made: Sequence[Feature]) -> FeatureSet:
         try:
-            return FeatureSet(
-                name, version, tuple(made), tuple(self._quantities.values()), tuple(self._components.values())
-            )
+            found = FeatureSet(
+                name, version, tuple(made), tuple(self._quantities.values()), tuple(self._components.values()),
+                tuple(self._ranges.values()),
+            )  # fmt: skip
+            found.ranges_by_source  # noqa: B018 - two quantities may want other ranges of one signal
         except ConfigError as reason:
             raise ConfigError(f"{self._where}: {reason}") from None
+        return found
 
     def _quantity(self, name: str, given: Any) -> Quantity:
         where = f"{self._where}: [quantities.{name}]"
-        self._keys(where, given, _QUANTITY, required=tuple(_QUANTITY))
+        self._keys(where, given, _QUANTITY, required=("unit", "meaning", "sources"))
         sources = self._texts(where, "sources", given["sources"])
         for source in sources:
             if not _SOURCE.fullmatch(source):
@@ -128,12 +142,35 @@ class _Reader:
         self._some(where, "sources", sources)
         return Quantity(self._name(where, "name", name), given["unit"], given["meaning"], sources)
 
+    def _ranges_of(self, name: str, given: Mapping[str, Any]) -> Ranges | None:
+        """What the quantity declares; else those of the truck's quantity of this name and unit."""
+        where = f"{self._where}: [quantities.{name}]"
+        if "start" in given and "ranges" not in given:
+            raise ConfigError(f"{where} start: expected ranges beside it, but got none")
+        if "ranges" not in given:
+            shipped = BY_QUANTITY.get(name)
+            return shipped if shipped is not None and shipped.unit == given["unit"] else None
+        start = self._numbers(where, "start", given.get("start", []))
+        if len(start) not in (0, 2):
+            raise ConfigError(f"{where} start: expected two numbers, stands below and runs from, but got {list(start)}")
+        limits = (start[0], start[1]) if start else None
+        edges = self._numbers(where, "ranges", given["ranges"])
+        if len(edges) >= MAXIMUM_RANGES:
+            raise ConfigError(f"{where} ranges: expected fewer than {MAXIMUM_RANGES} edges, but got {len(edges)}")
+        try:
+            return ranges_of_edges(name, given["unit"], edges, limits)
+        except ConfigError as reason:
+            raise ConfigError(f"{where} {reason}") from None
+
     def _component(self, name: str, given: Any) -> Component:
         where = f"{self._where}: [components.{name}]"
         self._keys(where, given, _COMPONENT, required=("words",))
         spns = self._whole(where, "spns", given.get("spns", []), 0, 2**19 - 1)
         events = self._texts(where, "events", given.get("events", []))
-        return Component(self._name(where, "name", name), given["words"], tuple(sorted(set(spns))), events)
+        quantities = self._texts(where, "quantities", given.get("quantities", []))
+        for quantity in quantities:
+            self._known(where, "quantities", quantity, self._quantities)
+        return Component(self._name(where, "name", name), given["words"], tuple(sorted(set(spns))), events, quantities)
 
     def _features(self, number: int, given: Any) -> Iterator[Feature]:
         where = f"{self._where}: [[features]] number {number}"
@@ -165,18 +202,14 @@ class _Reader:
             self._known(where, key, given[key], self._quantities) if key in given else None
             for key in ("above", "counter")
         )
-        quantiles = given.get("quantiles", [])
-        for value in quantiles:
-            if type(value) not in (int, float) or not 0 <= value <= 1:
-                raise ConfigError(f"{where} quantiles: expected numbers from 0 to 1, but got {value!r}")
+        levels = self._numbers(where, "quantiles", given.get("quantiles", []), 0, 1)
         self._needs(where, "quantile", "quantiles", statistics, given)
         self._needs(where, "share", "ranges", statistics, given)
         self._needs(where, "excess", "above", statistics, given)
         self._needs(where, "gain_since_repair", "counter", statistics, given)
-        ranges = self._whole(where, "ranges", given.get("ranges", []), 0, 63)
+        ranges = self._whole(where, "ranges", given.get("ranges", []), 0, MAXIMUM_RANGES - 1)
         usual = windows_d or self._policy.features.windows_d
-        levels = [float(value) for value in quantiles]
-        return _Entry(where, statistics, usual, windows_d, levels, ranges, above, counter)
+        return _Entry(where, statistics, usual, windows_d, levels, ranges, above, counter, self._ranges)
 
     def _needs(self, where: str, statistic: str, key: str, statistics: Sequence[str], given: Mapping[str, Any]) -> None:
         if (statistic in statistics) != bool(given.get(key)):
@@ -233,6 +266,15 @@ class _Reader:
             raise ConfigError(f"{where} {key}: expected at least one, but got none")
         return given
 
+    def _numbers(
+        self, where: str, key: str, given: Sequence[Any], low: float = -math.inf, high: float = math.inf
+    ) -> tuple[float, ...]:
+        for value in given:
+            if type(value) not in (int, float) or not math.isfinite(value) or not low <= value <= high:
+                limits = f" from {low} to {high}" if math.isfinite(low) else ""
+                raise ConfigError(f"{where} {key}: expected numbers{limits}, but got {value!r}")
+        return tuple(float(value) for value in given)
+
     def _whole(self, where: str, key: str, given: Sequence[Any], low: int, high: int) -> tuple[int, ...]:
         for value in given:
             if type(value) is not int or not low <= value <= high:
@@ -256,11 +298,13 @@ def _signal_statistics() -> _Ways:
         "change": by_window(declare.change),
         "peers": by_window(declare.against_peers),
         "latest": by_window(declare.latest),
-        "starts": by_window(declare.starts),
+        "starts": lambda e, of: [declare.starts(of, days, e.declared) for days in e.windows_d],
         "gain": by_window(declare.gain),
         "red_above": by_window(declare.red_above),
         "quantile": lambda e, of: [declare.quantile(of, at, days) for at in e.quantiles for days in e.windows_d],
-        "share": lambda e, of: [declare.share(of, number, days) for number in e.ranges for days in e.windows_d],
+        "share": lambda e, of: [
+            declare.share(of, number, days, e.declared) for number in e.ranges for days in e.windows_d
+        ],
         "excess": lambda e, of: [declare.excess(of, e.above, days) for days in e.windows_d if e.above is not None],
     }
 

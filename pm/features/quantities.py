@@ -97,3 +97,17 @@ COMPONENT_SPNS: Final[dict[str, frozenset[int]]] = {
     "fuel_injection": frozenset({94, 156, 157, 164, *range(651, 659), 1076, 1322, *range(1323, 1331), 1349, 5313}),
 }
 """J1939 SPNs whose trouble codes point at a component."""
+
+COMPONENT_QUANTITIES: Final[dict[str, tuple[str, ...]]] = {
+    "cooling": ("coolant_c", "coolant_level_pct", "coolant_kpa", "oil_c"),
+    "brakes_air": ("supply_air_kpa", "brake_1_kpa", "brake_2_kpa", "compressor_share"),
+    "charging_starting": ("charging_v", "battery_v", "battery_a", "alternator_a"),
+    "aftertreatment": (
+        "soot_load_pct", "since_regeneration_s", "regeneration_share", "dpf_kpa", "dpf_outlet_c", "nox_in_ppm",
+        "nox_out_ppm", "def_g_h", "doser_kpa", "exhaust_c",
+    ),
+    "turbo": ("turbo_rpm", "vgt_pct", "inlet_air_kg_h", "boost_kpa", "exhaust_c", "oil_kpa"),
+    "fuel_injection": ("rail_mpa", "rail_wanted_mpa", "fuel_l_h"),
+}  # fmt: skip
+"""Quantities that the wear of a component shows in; one of no component (speed, load, outside temperature) tells how
+and where a truck is used, whatever wears."""

@@ -1,14 +1,16 @@
 """Ranges of a quantity in which the time of each day is counted, and what an engine start is.
 
 What belongs here: the declarations (name, edges, unit, words) and what names them in stored rows. The
-counting is `pm.features.daily`. Limits are those that a workshop asks about: of a 24 V system, of air
-brakes with a governor that cuts out at about 850 kPa, of a heavy diesel engine.
+counting is `pm.features.daily`. The limits of trucks are those that a workshop asks about: of a 24 V
+system, of air brakes with a governor that cuts out at about 850 kPa, of a heavy diesel engine. Units that are no
+trucks declare theirs in their feature file (`pm.features.featurefile`).
 """
 
 import math
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from pm.errors import ConfigError
@@ -17,7 +19,7 @@ from pm.features.quantities import QUANTITIES, Quantity
 LONGEST_GAP_S: Final = 60.0
 """A value holds until the next one of its series, but no longer: what a truck did in between is not known."""
 STARTED: Final = "engine_rpm"
-"""The quantity whose starts are counted."""
+"""The quantity of a truck whose starts are counted."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Ranges:
     longest_gap_s: float = LONGEST_GAP_S
 
     def __post_init__(self) -> None:
-        rising = all(low < high for low, high in zip(self.edges, self.edges[1:], strict=False))
+        rising = all(low < high for low, high in pairwise(self.edges))
         if not self.edges or not rising or not all(map(math.isfinite, self.edges)):
             raise ConfigError(f"ranges of {self.name}: expected rising edges, but got {self.edges}")
         if len(self.words) != len(self.edges) + 1:
@@ -77,6 +79,20 @@ TRUCK_RANGES: Final = (
     Ranges("soot_load_pct", "%", (80.0, 100.0), ("under 80 %", "80 to 100 %", "100 % and more")),
 )
 BY_QUANTITY: Final = {ranges.name: ranges for ranges in TRUCK_RANGES}
+
+
+def ranges_of_edges(name: str, unit: str, edges: tuple[float, ...], start: tuple[float, float] | None = None) -> Ranges:
+    """Ranges whose words are made from their edges: "under 10 bar", "10 to 20 bar", "20 bar and more".
+
+    Raises:
+        ConfigError: as `Ranges`.
+    """
+    if not edges:
+        raise ConfigError(f"ranges of {name}: expected at least one edge, but got none")
+    of = "" if unit == "1" else f" {unit}"
+    between = (f"{low:g} to {high:g}{of}" for low, high in pairwise(edges))
+    words = (f"under {edges[0]:g}{of}", *between, f"{edges[-1]:g}{of} and more")
+    return Ranges(name, unit, edges, words, start)
 
 
 def ranges_by_source(

@@ -139,17 +139,12 @@ class WindowStatistics:
         """How often a value differed from the one before it over the last `days` days, within a day and log file."""
         return _counted_sum(self._days.n_transitions[:days, :, quantity])
 
-    def starts(self, days: int) -> Numbers:
-        """Engine starts over the last `days` days.
+    def starts(self, quantity: int, days: int) -> Numbers:
+        """How often the quantity went from standing to running over the last `days` days, within a day and log file.
 
-        They are counted with the quantity whose ranges declare a start (`pm.features.ranges.STARTED`): it must be
-        one of the quantities that the cells were made for.
+        Its ranges declare both (`pm.features.ranges.Ranges.start`). NaN where they do not, or nothing was counted.
         """
-        found = np.full(self._models.size, np.nan)
-        for quantity in reversed(range(self._days.n_starts.shape[2])):
-            starts = _counted_sum(self._days.n_starts[:days, :, quantity])
-            found = np.where(np.isnan(starts), found, starts)
-        return found
+        return _counted_sum(self._days.n_starts[:days, :, quantity])
 
     def _pool(self, start: int, stop: int) -> tuple[Numbers, Numbers, Numbers]:
         """n, mean and m2 [vehicle, quantity] over the days start to before stop."""

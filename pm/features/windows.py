@@ -226,7 +226,8 @@ def _span_batches(plan: _Plan, span: Sequence[datetime], sources: Sources) -> It
     faults = known(sources.daily_faults, span[-1]).filter(in_span)
     first_day, n_days = span_days(span[0], span[-1], plan.lookback_d)
     grid = SpanGrid(
-        cell_versions(signals, plan.quantities), vehicle_ids=sources.vehicles["vehicle_id"].to_list(),
+        cell_versions(signals, plan.quantities, plan.feature_set.ranges_by_quantity),
+        vehicle_ids=sources.vehicles["vehicle_id"].to_list(),
         n_quantities=len(plan.quantities), first_day=first_day, n_days=n_days, kinds=plan.kinds,
     )  # fmt: skip
     ready = _Span(grid, heard, faults, _readings(plan, sources), sources)
@@ -336,7 +337,7 @@ def _signal_values(plan: _Plan, statistics: WindowStatistics, groups: tuple[npt.
     for recipe in plan.recipes("transitions"):
         values[recipe] = statistics.transitions(plan.positions[recipe.of], recipe.days)
     for recipe in plan.recipes("starts"):
-        values[recipe] = statistics.starts(recipe.days)
+        values[recipe] = statistics.starts(plan.positions[recipe.of], recipe.days)
     return values
 
 

@@ -5,6 +5,7 @@ What belongs here: showing `pm.labels.maturation`'s estimate. Nothing is estimat
 
 from dataclasses import dataclass
 from datetime import datetime
+from html import escape
 from typing import Final
 
 import numpy as np
@@ -17,6 +18,12 @@ from pm.policy import Policy
 
 _POINTS: Final = 200
 _WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_PAGE_STYLE: Final = """
+:root{color-scheme:light dark;--page:#fbfbfa;--ink:#1b1f24}
+@media (prefers-color-scheme:dark){:root{--page:#15181c;--ink:#e7e9ec}}
+body{max-width:42rem;margin:0 auto;padding:1.5rem 1rem;background:var(--page);color:var(--ink);
+ font:16px/1.5 system-ui,sans-serif}h1{font-size:1.5rem}
+"""
 
 
 @dataclass(frozen=True)
@@ -85,9 +92,10 @@ def lag_chart(curve: LagCurve) -> str:
 def lag_page(curve: LagCurve) -> str:
     """A self-contained HTML page with the chart."""
     return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Reporting lag</title>'
-        f"<style>{STYLE}body{{max-width:42rem;margin:2rem auto;font:16px system-ui,sans-serif}}</style></head>"
-        f"<body><h1>Reporting lag</h1>{lag_chart(curve)}<p>{describe(curve.estimate)}</p></body></html>\n"
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"/>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"/><title>Reporting lag</title>'
+        f"<style>{STYLE}{_PAGE_STYLE}</style></head><body><h1>Reporting lag</h1>"
+        f"{lag_chart(curve)}<p>{escape(describe(curve.estimate))}</p></body></html>\n"
     )
 
 

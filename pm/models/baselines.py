@@ -8,7 +8,7 @@ that the backtest makes of the model itself.
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -44,6 +44,8 @@ class RuleModel:
 
     column: int | None
     fill: float = 0.0
+    usual: float = 0.0
+    """Mean raw score of the training rows: a contribution is the difference from it, as TreeSHAP's are."""
 
     def raw(self, features: np.ndarray) -> np.ndarray:
         """Raw scores, shape (n,), float64; higher is riskier."""
@@ -53,15 +55,18 @@ class RuleModel:
         return np.asarray(np.log1p(np.maximum(np.where(np.isnan(value), self.fill, value), 0.0)))
 
     def contributions(self, features: np.ndarray) -> np.ndarray:
-        """Raw score of each row in the rule's own column, zero elsewhere; shape (n, f)."""
+        """Raw score less the usual one in the rule's own column, zero elsewhere; shape (n, f).
+
+        So a truck without a trouble code has that as the reason of its low score.
+        """
         made = np.zeros(features.shape, dtype=np.float64)
         if self.column is not None:
-            made[:, self.column] = self.raw(features)
+            made[:, self.column] = self.raw(features) - self.usual
         return made
 
     def as_document(self) -> dict[str, Any]:
         """JSON-able content."""
-        return {"column": self.column, "fill": self.fill}
+        return {"column": self.column, "fill": self.fill, "usual": self.usual}
 
 
 def rule_feature(kind: str, component: str, names: Sequence[str]) -> str | None:
@@ -95,7 +100,9 @@ def fit_rule(kind: str, component: str, names: Sequence[str], features: np.ndarr
     column = list(names).index(name)
     known = features[:, column][~np.isnan(features[:, column])].astype(np.float64)
     longest = float(known.max()) if kind == "days_since_repair" and known.size else 0.0
-    return RuleModel(column, max(longest, 0.0))
+    rule = RuleModel(column, max(longest, 0.0))
+    scores = rule.raw(features)
+    return replace(rule, usual=float(scores.mean()) if scores.size else 0.0)
 
 
 def read_rule(document: Mapping[str, Any], n_features: int) -> RuleModel:
@@ -105,8 +112,8 @@ def read_rule(document: Mapping[str, Any], n_features: int) -> RuleModel:
         ModelError: it is no such content, or its column is outside the features.
     """
     column = document.get("column")
-    fill = document.get("fill", "nothing")
+    numbers = [document.get("fill", "nothing"), document.get("usual", 0.0)]
     fits = column is None or (type(column) is int and 0 <= column < n_features)
-    if not fits or not isinstance(fill, int | float) or not math.isfinite(fill):
-        raise ModelError(f"rule: expected a column below {n_features} and a fill, but got {dict(document)}")
-    return RuleModel(column, float(fill))
+    if not fits or not all(isinstance(one, int | float) and math.isfinite(one) for one in numbers):
+        raise ModelError(f"rule: expected a column below {n_features}, a fill and a usual, but got {dict(document)}")
+    return RuleModel(column, *map(float, numbers))

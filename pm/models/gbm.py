@@ -4,7 +4,7 @@ What belongs here: its parameters, its fit and the check of a text before LightG
 parser trusts what it is given). Calibration and files are elsewhere in this room.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -13,6 +13,7 @@ import lightgbm
 import numpy as np
 
 from pm.errors import ModelError
+from pm.models.start import Start, read_start
 from pm.policy import Booster
 
 _USUAL: Final = Booster()
@@ -41,9 +42,13 @@ by side, and on matrices of this size a second thread gains little."""
 
 @dataclass(frozen=True)
 class GbmModel:
-    """A trained booster as text."""
+    """A trained booster as text, the features it sees and where its score starts."""
 
     text: str
+    columns: tuple[int, ...] | None = None
+    """Positions of the features it sees, ascending; None: all."""
+    start: Start | None = None
+    """Added to what the trees say; None: the trees say all."""
 
     @cached_property
     def booster(self) -> lightgbm.Booster:
@@ -53,46 +58,88 @@ class GbmModel:
         """Log odds before calibration, shape (n,), float64."""
         if not features.shape[0]:
             return np.zeros(0)
-        return np.asarray(self.booster.predict(features, raw_score=True), dtype=np.float64)
+        trees = np.asarray(self.booster.predict(_seen(features, self.columns), raw_score=True), dtype=np.float64)
+        return trees if self.start is None else trees + self.start.raw(features)
 
     def contributions(self, features: np.ndarray) -> np.ndarray:
-        """SHAP values in log odds without the bias, shape (n, f) (Lundberg et al., 2018, TreeSHAP)."""
+        """SHAP values in log odds without the bias, shape (n, f) (Lundberg et al., 2018, TreeSHAP).
+
+        The start is linear in one feature, so its part is that feature's. A feature that is not seen has none.
+        """
         if not features.shape[0]:
             return np.zeros(features.shape, dtype=np.float64)
-        return np.asarray(self.booster.predict(features, pred_contrib=True), dtype=np.float64)[:, :-1]
+        made = np.zeros(features.shape, dtype=np.float64) if self.start is None else self.start.contributions(features)
+        trees = np.asarray(self.booster.predict(_seen(features, self.columns), pred_contrib=True), dtype=np.float64)
+        made[:, slice(None) if self.columns is None else list(self.columns)] += trees[:, :-1]
+        return made
 
     def as_document(self) -> dict[str, Any]:
         """JSON-able content."""
-        return {"text": self.text}
+        return {
+            "text": self.text,
+            "columns": None if self.columns is None else list(self.columns),
+            "start": None if self.start is None else self.start.as_document(),
+        }
 
 
-def fit_gbm(features: np.ndarray, positive: np.ndarray, seed: int, booster: Booster = _USUAL) -> GbmModel:
-    """Train on `features` (n, f) float32 with NaN for missing and `positive` (bool, n)."""
+def _seen(features: np.ndarray, columns: Sequence[int] | None) -> np.ndarray:
+    return features if columns is None else np.ascontiguousarray(features[:, list(columns)])
+
+
+def fit_gbm(
+    features: np.ndarray,
+    positive: np.ndarray,
+    seed: int,
+    booster: Booster = _USUAL,
+    *,
+    columns: Sequence[int] | None = None,
+    start: Start | None = None,
+) -> GbmModel:
+    """Train on `features` (n, f) float32 with NaN for missing and `positive` (bool, n).
+
+    The trees see `columns` (None: all) and correct the log odds of `start` (None: those of the base rate).
+    """
     leaf = int(min(40, max(5, positive.size // 40)))
     parameters = {**PARAMETERS, **_sizes(booster), "seed": seed % 2**31, "min_data_in_leaf": leaf}
-    names = [f"f{index}" for index in range(features.shape[1])]
-    data = lightgbm.Dataset(features, positive.astype(np.float64), feature_name=names, params=parameters)
-    return GbmModel(lightgbm.train(parameters, data, num_boost_round=booster.n_trees).model_to_string())
+    seen = _seen(features, columns)
+    names = [f"f{index}" for index in range(seen.shape[1])]
+    first = None if start is None else start.raw(features)
+    data = lightgbm.Dataset(seen, positive.astype(np.float64), feature_name=names, init_score=first, params=parameters)
+    text = lightgbm.train(parameters, data, num_boost_round=booster.n_trees).model_to_string()
+    return GbmModel(text, None if columns is None else tuple(columns), start)
 
 
 def read_gbm(document: Mapping[str, Any], n_features: int) -> GbmModel:
     """A booster from its JSON content, checked before LightGBM sees it.
 
     Raises:
-        ModelError: the text is no whole binary booster over `n_features` features.
+        ModelError: the text is no whole binary booster over the features it sees, these are none of the
+            `n_features`, or its start cannot be read.
     """
     text = document.get("text")
     if not isinstance(text, str):
         raise ModelError(f"gbm: expected a model text, but got {type(text).__name__}")
+    columns = _read_columns(document.get("columns"), n_features)
+    start = None if document.get("start") is None else read_start(document["start"], n_features)
+    wanted = n_features if columns is None else len(columns)
     try:
-        _check_text(text, n_features)
-        model = GbmModel(text)
+        _check_text(text, wanted)
+        model = GbmModel(text, columns, start)
         width = model.booster.num_feature()
     except (KeyError, ValueError, IndexError, lightgbm.basic.LightGBMError) as reason:
         raise ModelError(f"gbm: expected a whole LightGBM model text, but got one with: {reason}") from None
-    if width != n_features:
-        raise ModelError(f"gbm: expected {n_features} features, but got {width}")
+    if width != wanted:
+        raise ModelError(f"gbm: expected {wanted} features, but got {width}")
     return model
+
+
+def _read_columns(given: Any, n_features: int) -> tuple[int, ...] | None:
+    if given is None:
+        return None
+    fits = isinstance(given, list) and given and all(type(one) is int and 0 <= one < n_features for one in given)
+    if not fits or sorted(set(given)) != given:
+        raise ModelError(f"gbm: expected rising positions below {n_features} as columns, but got others")
+    return tuple(given)
 
 
 def _check_text(text: str, n_features: int) -> None:

@@ -20,12 +20,15 @@ from pm.models.calibration import Calibration, fit_calibration, logit
 from pm.models.gbm import fit_gbm
 from pm.models.panel import fit_panel
 from pm.models.rows import Rows, labelled_rows, latest_days, vehicle_groups
+from pm.models.start import Start, fit_start
 from pm.models.threshold import alert_threshold
-from pm.policy import Booster, Policy
+from pm.policy import Policy
 
 MINIMUM_FAILURES: Final = 3
 """Distinct failures a trained model needs besides the policy's positive rows: one failure alone
 makes up to a horizon's worth of positive rows, and they all tell the same story."""
+START: Final = "fault_count"
+"""The rule whose log odds a booster starts from: the one it has to beat."""
 N_GROUPS: Final = 4
 """Groups of vehicles for held-out scores: four more fits a trained model."""
 
@@ -86,7 +89,7 @@ def fit_rows(  # noqa: PLR0917 - the order of `fit_bundle`
     if kind not in KINDS:
         raise ModelError(f"expected a kind of {KINDS}, but got {kind!r}")
     _require_classes(kind, component, rows, policy)
-    fit = partial(_fit, kind, component, feature_set.names, seed, booster=policy.booster)
+    fit = partial(_fit, kind, component, feature_set, seed, policy=policy)
     estimator = fit(rows)
     judged, scores = (rows, estimator.raw(rows.features)) if kind in RULES else _held_out(fit, rows, policy, seed)
     calibration = _calibrate(kind, rows, judged.positive, scores, policy)
@@ -136,12 +139,23 @@ def _require_classes(kind: str, component: str, rows: Rows, policy: Policy) -> N
         )
 
 
-def _fit(kind: str, component: str, names: tuple[str, ...], seed: int, rows: Rows, *, booster: Booster) -> Estimator:
+def _fit(kind: str, component: str, feature_set: FeatureSet, seed: int, rows: Rows, *, policy: Policy) -> Estimator:
+    names = feature_set.names
     if kind == "gbm":
-        return fit_gbm(rows.features, rows.positive, seed, booster)
+        columns, start = feature_set.near(component), _start(component, names, rows, policy)
+        return fit_gbm(rows.features, rows.positive, seed, policy.booster, columns=columns, start=start)
     if kind == "panel":
         return fit_panel(names, rows.features, rows.positive, seed)
     return fit_rule(kind, component, names, rows.features)
+
+
+def _start(component: str, names: tuple[str, ...], rows: Rows, policy: Policy) -> Start | None:
+    """The fault count's log odds on the rows that the trees learn from; None where the set has nothing to count."""
+    try:
+        rule = fit_rule(START, component, names, rows.features)
+    except ModelError:
+        return None
+    return fit_start(rule, rows.features, rows.positive, prior=_prior(rows), rows_per_failure=_rows_per_failure(policy))
 
 
 def _held_out(fit: Callable[[Rows], Estimator], rows: Rows, policy: Policy, seed: int) -> tuple[Rows, np.ndarray]:
@@ -161,9 +175,16 @@ def _held_out(fit: Callable[[Rows], Estimator], rows: Rows, policy: Policy, seed
 
 
 def _calibrate(kind: str, rows: Rows, positive: np.ndarray, scores: np.ndarray, policy: Policy) -> Calibration:
-    """A rate of 0 or 1 is drawn in by half a row."""
-    prior = (rows.n_positives + 0.5) / (rows.n_rows + 1)
+    prior = _prior(rows)
     if kind == "base_rate":
         return Calibration("prior", 0.0, float(logit(prior)))
-    rows_per_failure = policy.horizon.days / policy.backtest.as_of_step_d
-    return fit_calibration(scores, positive, prior=prior, rows_per_failure=rows_per_failure)
+    return fit_calibration(scores, positive, prior=prior, rows_per_failure=_rows_per_failure(policy))
+
+
+def _prior(rows: Rows) -> float:
+    """Share of positive rows; a rate of 0 or 1 is drawn in by half a row."""
+    return (rows.n_positives + 0.5) / (rows.n_rows + 1)
+
+
+def _rows_per_failure(policy: Policy) -> float:
+    return policy.horizon.days / policy.backtest.as_of_step_d

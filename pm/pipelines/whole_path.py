@@ -91,7 +91,8 @@ def run_whole_path(
         places.url, jobs, dbc=places.dbc, policy=policy, keeping=places.keeping, executor=executor, track=track
     )
     say("daily aggregates and features")
-    dailies = refresh_dailies(places.url, executor=executor, track=track)
+    ranges = None if configured is None else configured.ranges_by_source
+    dailies = refresh_dailies(places.url, ranges=ranges, executor=executor, track=track)
     as_ofs = daily_as_ofs(first_as_of, last_as_of)
     (assumptions,) = check_daily(conn, [last_as_of], policy, checked_at=now, configured=configured)
     n_vectors = _build_missing(conn, as_ofs, policy, configured, everything=dailies.n_vehicle_days > 0, track=track)

@@ -68,25 +68,44 @@ def draw_sensor_faults(config: FleetConfig, rng: np.random.Generator) -> list[Se
 
 
 def apply_sensor_faults(samples: list[Samples], faults: list[SensorFault], rng: np.random.Generator) -> list[Samples]:
-    """The same samples with the faulty sensors' values in place of the true ones."""
-    return [_apply(each, [fault for fault in faults if fault.message == each.message], rng) for each in samples]
+    """The same samples with the faulty sensors' values in place of the true ones.
+
+    A message can be sent on two schedules (regular and while starting); a stuck sensor is stuck at one value in both.
+    """
+    stuck_at = [_first_value(samples, fault) for fault in faults]
+    return [_apply(each, faults, stuck_at, rng) for each in samples]
 
 
-def _apply(samples: Samples, faults: list[SensorFault], rng: np.random.Generator) -> Samples:
+def _first_value(samples: list[Samples], fault: SensorFault) -> float:
+    """What the sensor says first in its bad time, on the first schedule that has it; NaN: it says nothing.
+
+    The regular schedule comes first: a fault begins at midnight, and not every sensor sticks while the engine cranks.
+    """
+    for each in samples:
+        if each.message == fault.message and fault.signal in each.values:
+            bad = np.flatnonzero(fault.covers(each.time_s))
+            if len(bad):
+                return float(each.values[fault.signal][bad[0]])
+    return np.nan
+
+
+def _apply(samples: Samples, faults: list[SensorFault], stuck_at: list[float], rng: np.random.Generator) -> Samples:
     values = dict(samples.values)
-    for fault in faults:
-        if fault.signal in values:
-            values[fault.signal] = _spoil(values[fault.signal], fault, samples.time_s, rng)
+    for fault, stuck in zip(faults, stuck_at, strict=True):
+        if fault.message == samples.message and fault.signal in values:
+            values[fault.signal] = _spoil(values[fault.signal], fault, stuck, samples.time_s, rng)
     return replace(samples, values=values)
 
 
-def _spoil(value: np.ndarray, fault: SensorFault, time_s: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _spoil(
+    value: np.ndarray, fault: SensorFault, stuck: float, time_s: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
     bad = np.flatnonzero(fault.covers(time_s))
     spoilt = value.copy()
     if len(bad) == 0:
         return spoilt
     if fault.kind == "stuck":
-        spoilt[bad] = value[bad[0]]
+        spoilt[bad] = stuck
     elif fault.kind == "erratic":
         spoilt[bad] += fault.spread * rng.standard_normal(len(bad)) * (rng.random(len(bad)) < 0.5)
     else:

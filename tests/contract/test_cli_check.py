@@ -2,15 +2,13 @@
 
 import json
 
-import polars as pl
 import psycopg
 import pytest
-from checked_days import AS_OF, changed, daily, fleet, signals
+from checked_days import AS_OF, changed, fleet, store
 from click.testing import CliRunner, Result
 
 from pm.cli.check import check
-from pm.store import frames, vehicles
-from pm.tables import DAILY_SIGNAL, SIGNAL
+from pm.errors import ConfigError
 
 
 @pytest.fixture
@@ -18,17 +16,7 @@ def run(conn: psycopg.Connection, database_url: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("PM_DATABASE_URL", database_url)
 
     def with_rows(rows: list[dict[str, object]], *arguments: str) -> Result:
-        made = sorted({int(str(row["vehicle_id"])) for row in rows})
-        known_at = AS_OF.replace(month=1)
-        numbers = {
-            v: vehicles.add_vehicle(conn, fleet="north", vehicle_ref=f"T-{v}", model="Hauler", known_at=known_at)
-            for v in made
-        }
-        frame = daily(rows).with_columns(pl.col("vehicle_id").replace_strict(numbers, return_dtype=pl.Int32))
-        others = [column for column in DAILY_SIGNAL.columns if column.name not in frame.columns]
-        frame = frame.with_columns(pl.lit(None, dtype=one.dtype).alias(one.name) for one in others)
-        frames.insert(conn, DAILY_SIGNAL, frame)
-        frames.insert(conn, SIGNAL, signals())
+        store(conn, rows)
         return CliRunner().invoke(check, ["--as-of", AS_OF.isoformat(), *arguments])
 
     return with_rows
@@ -67,3 +55,9 @@ def test_every_day_since_is_checked(run) -> None:
     assert [report["as_of"][:10] for report in reports if report["blocked_vehicles"]] == [
         "2026-03-30", "2026-03-31", "2026-04-01",
     ]  # fmt: skip
+
+
+def test_a_first_day_after_the_last_is_refused(run) -> None:
+    ran = run(fleet(1), "--since", "2026-05-01")
+    assert isinstance(ran.exception, ConfigError)
+    assert "expected one up to the last, 2026-04-01T00:00:00+00:00, but got 2026-05-01" in str(ran.exception)

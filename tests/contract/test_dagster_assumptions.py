@@ -1,34 +1,16 @@
 """The asset `assumption` and its checks, run for one day as the daily job runs them."""
 
 import dagster as dg
-import polars as pl
 import psycopg
 import pytest
-from checked_days import AS_OF, changed, daily, fleet, signals
+from checked_days import changed, fleet, store
 
 from dagster_project.assets.learning import assumption
 from dagster_project.checks import assumptions_hold
 from dagster_project.resources import Project
 from pm.policy import CHECKS
-from pm.store import frames, vehicles
-from pm.tables import DAILY_SIGNAL, SIGNAL
 
 DAY = "2026-03-31"
-
-
-def store(conn: psycopg.Connection, rows: list[dict[str, object]]) -> None:
-    numbers = {
-        v: vehicles.add_vehicle(
-            conn, fleet="north", vehicle_ref=f"T-{v}", model="Hauler", known_at=AS_OF.replace(month=1)
-        )
-        for v in sorted({int(str(row["vehicle_id"])) for row in rows})
-    }
-    frame = daily(rows).with_columns(pl.col("vehicle_id").replace_strict(numbers, return_dtype=pl.Int32))
-    others = [column for column in DAILY_SIGNAL.columns if column.name not in frame.columns]
-    frames.insert(
-        conn, DAILY_SIGNAL, frame.with_columns(pl.lit(None, dtype=one.dtype).alias(one.name) for one in others)
-    )
-    frames.insert(conn, SIGNAL, signals())
 
 
 @pytest.mark.parametrize(("n_blocked", "severity"), [(1, "WARN"), (4, "ERROR")])

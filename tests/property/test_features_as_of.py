@@ -13,7 +13,7 @@ from pm.features.cells import cell_versions, select_days
 from pm.features.daily import aggregate_signals, merge_days
 from pm.features.featureset import default_feature_set
 from pm.features.quantities import QUANTITIES
-from pm.features.ranges import BY_QUANTITY, ranges_by_source
+from pm.features.ranges import BY_QUANTITY, STARTED, ranges_by_source
 from pm.features.sketch import sketch_of
 from pm.features.statistics import WindowStatistics
 from pm.features.windows import build_vectors
@@ -199,7 +199,7 @@ def asked(signals, as_of):
         n_quantities=len(QUANTITIES), lookback_d=28,
     )  # fmt: skip
     statistics = WindowStatistics(days, np.zeros(VEHICLES.height, np.int64))
-    found = [statistics.starts(14)]
+    found = [statistics.starts(NAMES.index(STARTED), 14)]
     for number, name in enumerate(NAMES):
         found += [statistics.quantile(number, d, q) for d, q in ((1, 0.5), (7, 0.05), (28, 0.95))]
         found.append(statistics.transitions(number, 7))

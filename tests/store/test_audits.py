@@ -20,6 +20,7 @@ from pm.store import artifacts, audits, feature_vectors, registry, vehicles, wor
 from pm.tables import AUDIT, BACKTEST
 
 REQUIRED = replace(POLICY, audit=replace(POLICY.audit, required=True))
+NOT_REQUIRED = replace(POLICY, audit=replace(POLICY.audit, required=False))
 LATER = END + timedelta(days=1)
 SET = feature_set()
 RULES = FailureRules((Rule("all", COMPONENT, pl.lit(value=True)),), (), (), ())
@@ -112,7 +113,7 @@ def test_an_audit_needs_the_policy_and_the_set_of_its_backtest(
         audit(conn, tmp_path)
     put_backtest(conn, REQUIRED)
     with pytest.raises(ConfigError, match="expected policy_id"):
-        audit(conn, tmp_path, POLICY)
+        audit(conn, tmp_path, NOT_REQUIRED)
     with pytest.raises(DataError, match="nothing"):
         audit(conn, tmp_path, backtest_id="nothing")
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 import polars as pl
 import psycopg
 import pytest
-from checked_days import AS_OF, CHECKED_AT, at, changed, daily, fleet, signals
+from checked_days import AS_OF, CHECKED_AT, at, changed, fleet, insert, store
 
 from pm.errors import DataError
 from pm.features.featureset import default_feature_set
@@ -15,30 +15,10 @@ from pm.pipelines.features import build_features
 from pm.pipelines.inspection import inspect_assumptions
 from pm.pipelines.score import score_fleet
 from pm.policy import Assumptions, Policy
-from pm.store import assumptions, frames, vehicles
-from pm.tables import ASSUMPTION, DAILY_SIGNAL, SIGNAL
+from pm.store import assumptions
+from pm.tables import ASSUMPTION
 
 FAHRENHEIT = changed(fleet(4), 2, "EngCoolantTemp", 26, 1.8, 32)
-
-
-def insert(conn: psycopg.Connection, rows: list[dict[str, object]], numbers: dict[int, int]) -> None:
-    """Store the rows under the vehicles' stored numbers."""
-    frame = daily(rows).with_columns(pl.col("vehicle_id").replace_strict(numbers, return_dtype=pl.Int32))
-    others = [column for column in DAILY_SIGNAL.columns if column.name not in frame.columns]
-    frames.insert(
-        conn, DAILY_SIGNAL, frame.with_columns(pl.lit(None, dtype=one.dtype).alias(one.name) for one in others)
-    )
-
-
-def store(conn: psycopg.Connection, rows: list[dict[str, object]]) -> dict[int, int]:
-    """Store the rows for vehicles of their own; the made-up number of each by its stored one."""
-    made = sorted({int(str(row["vehicle_id"])) for row in rows})
-    numbers = {
-        v: vehicles.add_vehicle(conn, fleet="north", vehicle_ref=f"T-{v}", model="Hauler", known_at=at(0)) for v in made
-    }
-    insert(conn, rows, numbers)
-    frames.insert(conn, SIGNAL, signals(), on_conflict="ignore")
-    return numbers
 
 
 def run(conn: psycopg.Connection, *as_ofs, policy: Policy | None = None, checked_at=CHECKED_AT):

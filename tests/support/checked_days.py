@@ -3,10 +3,13 @@
 from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
+import psycopg
 
 from pm.features.assumptions import CHECKED_DAILY, FLEET, TrainingProfile, check_assumptions
 from pm.policy import Policy
-from pm.tables import SIGNAL, VEHICLE
+from pm.store import frames
+from pm.store import vehicles as vehicle_store
+from pm.tables import DAILY_SIGNAL, SIGNAL, VEHICLE
 
 FIRST = date(2026, 3, 2)
 N_DAYS = 30
@@ -145,3 +148,23 @@ def told(rows: pl.DataFrame) -> list[tuple[str, int, str, str]]:
 def fleet_status(rows: pl.DataFrame, check_name: str) -> str:
     is_it = (pl.col("vehicle_id") == FLEET) & (pl.col("check_name") == check_name)
     return str(rows.filter(is_it)["status"].item())
+
+
+def store(conn: psycopg.Connection, rows: list[dict[str, object]]) -> dict[int, int]:
+    """Store the rows for vehicles of their own; the stored number of each by its made-up one."""
+    made = sorted({int(str(row["vehicle_id"])) for row in rows})
+    numbers = {
+        v: vehicle_store.add_vehicle(conn, fleet="north", vehicle_ref=f"T-{v}", model="Hauler", known_at=at(0))
+        for v in made
+    }
+    insert(conn, rows, numbers)
+    frames.insert(conn, SIGNAL, signals(), on_conflict="ignore")
+    return numbers
+
+
+def insert(conn: psycopg.Connection, rows: list[dict[str, object]], numbers: dict[int, int]) -> None:
+    """Store the rows under the vehicles' stored numbers."""
+    frame = daily(rows).with_columns(pl.col("vehicle_id").replace_strict(numbers, return_dtype=pl.Int32))
+    others = [column for column in DAILY_SIGNAL.columns if column.name not in frame.columns]
+    nulls = [pl.lit(None, dtype=column.dtype).alias(column.name) for column in others]
+    frames.insert(conn, DAILY_SIGNAL, frame.with_columns(nulls))

@@ -27,6 +27,7 @@ def test_a_share_is_nothing_or_everything_only_where_it_is(part: float | None, s
 
 def test_a_name_breaks_between_its_words_and_is_escaped() -> None:
     assert breakable("EngCoolantTemp") == "Eng<wbr>Coolant<wbr>Temp"
+    assert breakable("Aft1SCRSystemState") == "Aft1SCR<wbr>System<wbr>State"
     assert breakable("et1.eng_c") == "et1.<wbr>eng_<wbr>c"
     assert breakable("<b>&_x") == "&lt;b&gt;&amp;_<wbr>x"
 

@@ -72,6 +72,13 @@ class TestAll:
     def test_an_empty_fleet_is_not_checked_and_says_so(self):
         found = check([])
         assert set(found["status"]) == {"not_checked"}
+        said = found.filter(pl.col("check_name") == "units")["reason"].item()
+        assert said == "there is nothing to look at: no daily values of the days looked back on are known"
+
+    @pytest.mark.parametrize(("message", "is_told"), [("DM1", False), ("DM1_BROADCAST", False), ("DMX", True)])
+    def test_trouble_codes_that_come_and_go_are_no_sensor(self, message, is_told):
+        some = [row(2, day, "EngCoolantTemp") | {"message": message} for day in range(N_DAYS - 5)]
+        assert bool(told(check(fleet() + some))) == is_told
 
     def test_a_check_that_is_off_leaves_a_row_that_says_so(self):
         rows = changed(fleet(), 2, "EngCoolantTemp", 25, 1.8, 32)

@@ -1,13 +1,22 @@
 """Feature files: what they declare, and what they are told when they say what cannot be."""
 
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
 import pytest
 from feature_fleet import FILE, write_file
 
 from pm.errors import ConfigError
+from pm.features.daily import aggregate_signals
 from pm.features.featurefile import MAXIMUM_BYTES, feature_set_of, load_feature_set
 from pm.features.featureset import FeatureSet, Recipe, default_feature_set, read_set, wide_feature_set
+from pm.features.ranges import BY_QUANTITY
+from pm.features.windows import build_vectors
 from pm.policy import Features, Policy
+from pm.schema import UTC_INSTANT
 from pm.settings import Settings, read_settings
+from pm.tables import DAILY_FAULT, FAILURE, VEHICLE
 
 SHORT = """
 name = "machine"
@@ -67,6 +76,52 @@ def test_a_stored_set_is_read_as_it_was_declared(load):
         read_set("truck-1-aabbccdd", "truck", 1, '[{"name": "a", "unit": "1", "meaning": "m", "sources": ["s"]}]')
 
 
+RANGED = SHORT.replace('unit = "1"', 'unit = "bar"\nranges = [10, 20.5]\nstart = [2, 3]').replace(
+    '["mean"]', '["share", "starts"]\nranges = [0, 1, 2]\nwindows_d = [7]'
+)
+
+
+def test_a_file_declares_ranges_of_its_quantities(load):
+    made = load(RANGED)
+    assert {feature.name: feature.meaning for feature in made.features[:4]} == {
+        "vibration_range_0_7d": "share of time with vibration under 10 bar over the last 7 days",
+        "vibration_range_1_7d": "share of time with vibration 10 to 20.5 bar over the last 7 days",
+        "vibration_range_2_7d": "share of time with vibration 20.5 bar and more over the last 7 days",
+        "n_starts_vibration_7d": "starts by vibration over the last 7 days",
+    }
+    counted = made.ranges_by_source
+    assert counted["telemetry.vibration"].edges == (10.0, 20.5)
+    assert counted["ET1.EngCoolantTemp"] == BY_QUANTITY["coolant_c"]
+    again = read_set(made.feature_set_id, made.name, made.version, made.definition_json)
+    assert again.ranges_by_source == counted
+    edges, limits = load(RANGED.replace("20.5", "30")), load(RANGED.replace("[2, 3]", "[2, 4]"))
+    assert changed(made, edges) == changed(made, limits) == set(made.names[:4])
+
+
+def test_time_and_starts_are_counted_by_the_ranges_of_the_file(load):
+    made = load(RANGED)
+    day = datetime(2026, 3, 1, tzinfo=UTC)
+    values = [0.0, 5.0, 15.0, 15.0, 1.0, 25.0, 0.0]
+    rows = pl.DataFrame({
+        "vehicle_id": pl.Series([1] * 7, dtype=pl.Int32), "log_file_id": [1] * 7,
+        "known_at": pl.Series([day + timedelta(days=1)] * 7, dtype=UTC_INSTANT),
+        "time": pl.Series([day + timedelta(seconds=10 * i) for i in range(7)], dtype=UTC_INSTANT),
+        "channel": ["can0"] * 7, "source_address": pl.Series([0] * 7, dtype=pl.Int16),
+        "vibration": pl.Series(values, dtype=pl.Float32),
+    })  # fmt: skip
+    fleet = VEHICLE.frame([{"vehicle_id": 1, "fleet": "f", "vehicle_ref": "1", "model": "A", "known_at": day}])
+    found = {}
+    for counted_by in (made, load(RANGED.replace("20.5", "30"))):
+        signals = aggregate_signals(rows, "telemetry", counted_by.ranges_by_source)
+        (vector,) = build_vectors(
+            made, [day + timedelta(days=1)], vehicles=fleet, daily_signals=signals, daily_faults=DAILY_FAULT.empty(),
+            failures=FAILURE.empty(), policy=Policy(),
+        )["features"].to_list()  # fmt: skip
+        found[counted_by is made] = vector[:4]
+    assert found[True] == pytest.approx([0.5, 1 / 3, 1 / 6, 2.0])
+    assert np.isnan(np.array(found[False], dtype=float)).all()
+
+
 def changed(before, after):
     """Names of the features whose values are decided otherwise."""
     both = zip(before.names, before.definitions, after.definitions, strict=True)
@@ -109,6 +164,7 @@ def test_the_configured_set_is_that_of_the_file_or_the_shipped_one(tmp_path):
         ('["telemetry.vibration"]', "[]", "sources: expected at least one"),
         ('events = ["error1"]', "spns = [600000]", r"\[components.comp1\] spns: expected whole numbers"),
         ('events = ["error1"]', "events = [1]", r"\[components.comp1\] events: expected texts"),
+        ('events = ["error1"]', 'quantities = ["no"]', r"\[components.comp1\] quantities: expected one of"),
         ('of = "vibration"', 'of = "colour"', r"\[\[features\]\] number 1 of: expected one of \['vibration'\]"),
         ('of = "vibration"', 'of = "vibration"\ncomponent = "comp1"', "expected at most one of"),
         ('of = "vibration"', 'component = "comp1"', "statistics: expected some of .*, but got 'mean'"),
@@ -119,6 +175,24 @@ def test_the_configured_set_is_that_of_the_file_or_the_shipped_one(tmp_path):
         ('statistics = ["mean"]', 'statistics = ["quantile"]\nquantiles = [2]', "numbers from 0 to 1, but got 2"),
         ('statistics = ["mean"]', 'statistics = ["mean"]\nabove = "vibration"', "above together"),
         ('statistics = ["mean"]', 'statistics = ["share"]\nranges = [0]', "share: ranges of vibration: expected"),
+        (
+            'unit = "1"',
+            'unit = "1"\nranges = [2, 1]',
+            r"ranges of vibration: expected rising edges, but got \(2.0, 1.0\)",
+        ),
+        ('unit = "1"', 'unit = "1"\nranges = []', "expected at least one edge"),
+        ('unit = "1"', 'unit = "1"\nranges = [nan]', "ranges: expected numbers, but got nan"),
+        ('unit = "1"', 'unit = "1"\nstart = [1, 2]', "start: expected ranges beside it"),
+        ('unit = "1"', 'unit = "1"\nranges = [1]\nstart = [1]', "start: expected two numbers"),
+        ('unit = "1"', 'unit = "1"\nranges = [1]\nstart = [2, 1]', "expected start limits that rise"),
+        ('statistics = ["mean"]', 'statistics = ["starts"]', r"starts of vibration: expected one of \[\]"),
+        (
+            "[components.comp1]",
+            '[quantities.b]\nunit = "1"\nmeaning = "b"\nsources = ["telemetry.vibration"]\nranges = [3]\n'
+            '[quantities.c]\nunit = "1"\nmeaning = "c"\nsources = ["telemetry.vibration"]\nranges = [4]\n'
+            "[components.comp1]",
+            "signal telemetry.vibration: expected one set of ranges",
+        ),
         ('statistics = ["mean"]', 'statistics = ["mean"]\nwindows_d = [0]', "windows_d: expected whole numbers from 1"),
         ('statistics = ["mean"]', 'statistics = ["slope"]\nwindows_d = [3]', "expected at least 4 for slope"),
         ('statistics = ["mean"]', 'statistics = ["mean", "mean"]', "expected unique feature names"),

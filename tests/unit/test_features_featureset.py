@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pm.errors import ConfigError
-from pm.features.featureset import Feature, FeatureSet, Recipe, default_feature_set
-from pm.features.quantities import COMPONENT_SPNS, COMPONENT_WORDS, QUANTITIES
+from pm.features.featureset import Feature, FeatureSet, Recipe, default_feature_set, read_set
+from pm.features.quantities import COMPONENT_QUANTITIES, COMPONENT_SPNS, COMPONENT_WORDS, QUANTITIES
 from pm.policy import Features, Policy
 from pm.tables import COMPONENTS
 
@@ -50,6 +50,42 @@ def test_every_source_is_a_signal_of_the_shipped_dbc_or_a_table():
 
 def test_components_are_the_declared_ones():
     assert set(COMPONENT_WORDS) == set(COMPONENT_SPNS) == set(COMPONENTS)
+
+
+def test_components_name_known_quantities():
+    assert set(COMPONENT_QUANTITIES) == set(COMPONENTS)
+    assert {name for names in COMPONENT_QUANTITIES.values() for name in names} <= {one.name for one in QUANTITIES}
+
+
+def test_near_leaves_out_what_speaks_of_other_components_alone():
+    near = {SHIPPED.names[position] for position in SHIPPED.near("cooling")}
+    assert {
+        "coolant_c_mean_7d",
+        "coolant_c_above_ambient_c_7d",
+        "n_dtc_cooling_14d",
+        "days_since_repair_cooling",
+    } <= near
+    assert {"speed_kmh_mean_7d", "n_dtc_days_28d", "n_days_with_data_14d", "distance_km_7d", "age_a"} <= near
+    assert not {"battery_v_mean_7d", "n_dtc_turbo_14d", "days_since_repair_turbo", "boost_kpa_mean_7d"} & near
+    shared = {name for name in SHIPPED.names if name.startswith("exhaust_c_")}
+    for component in ("aftertreatment", "turbo"):
+        assert shared <= {SHIPPED.names[position] for position in SHIPPED.near(component)}
+
+
+def test_every_feature_is_near_where_no_quantity_was_declared():
+    everything = tuple(range(len(SHIPPED.features)))
+    assert SHIPPED.near("gearbox") == everything
+    bare = replace(SHIPPED, components=tuple(replace(one, quantities=()) for one in SHIPPED.components))
+    assert bare.near("cooling") == everything
+
+
+def test_a_stored_set_knows_what_is_near():
+    read = read_set(SHIPPED.feature_set_id, SHIPPED.name, SHIPPED.version, SHIPPED.definition_json)
+    for component in COMPONENTS:
+        assert read.near(component) == SHIPPED.near(component)
+    bare = replace(SHIPPED, components=tuple(replace(one, quantities=()) for one in SHIPPED.components))
+    assert '"quantities": []' not in bare.definition_json
+    assert bare.definitions == SHIPPED.definitions  # what is near decides no value
 
 
 def test_windows_come_from_the_policy():

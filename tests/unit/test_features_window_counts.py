@@ -69,9 +69,9 @@ def test_an_engine_that_cranks_and_runs_has_started_and_one_that_falls_back_has_
         readings(RPM, 1, [(0, 0.0), (1, 150.0), (2, 620.0), (3, 350.0), (4, 700.0), (5, 0.0), (6, 350.0), (7, 0.0)]),
         readings(RPM, 2, [(0, 600.0), (1, 900.0)]),
     )
-    np.testing.assert_array_equal(asked.starts(1), [1, np.nan])
-    np.testing.assert_array_equal(asked.starts(7), [1, np.nan])
-    np.testing.assert_array_equal(statistics(readings(RPM, 2, [(0, 600.0)])).starts(7), [0, np.nan])
+    np.testing.assert_array_equal(asked.starts(RPM, 1), [1, np.nan])
+    np.testing.assert_array_equal(asked.starts(RPM, 7), [1, np.nan])
+    np.testing.assert_array_equal(statistics(readings(RPM, 2, [(0, 600.0)])).starts(RPM, 7), [0, np.nan])
 
 
 def test_transitions_of_a_discrete_signal_and_what_was_never_declared():
@@ -79,7 +79,7 @@ def test_transitions_of_a_discrete_signal_and_what_was_never_declared():
     np.testing.assert_array_equal(asked.transitions(COMPRESSOR, 7), [2, np.nan])
     np.testing.assert_array_equal(asked.transitions(COMPRESSOR, 1), [np.nan, np.nan])
     assert np.isnan(asked.share_in_range(COMPRESSOR, 0, 7)).all()
-    assert np.isnan(asked.starts(7)).all()
+    assert np.isnan(asked.starts(COMPRESSOR, 7)).all()
     assert np.isnan(asked.quantile(COOLANT, 7, 0.5)).all()
 
 

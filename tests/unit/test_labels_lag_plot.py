@@ -57,7 +57,10 @@ def test_chart_is_one_svg_that_says_n_quantile_and_lag_in_force(curve):
     for said in (f"{curve.estimate.n_failures} failures", "95%", f"{curve.estimate.lag_d:.2f} d (estimate)"):
         assert said in text
     assert len(text) < 40_000
-    assert lag_page(curve).count("<svg") == 1
+    page = lag_page(curve)
+    assert page.count("<svg") == 1
+    assert "color-scheme:light dark" in page
+    assert 'name="viewport"' in page
 
 
 def test_no_failure_gives_a_chart_and_no_number():

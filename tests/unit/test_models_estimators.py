@@ -12,6 +12,7 @@ from pm.errors import ModelError
 from pm.models.baselines import RuleModel, fit_rule, read_rule
 from pm.models.gbm import fit_gbm, read_gbm
 from pm.models.panel import N_TREES, fit_panel, panel, read_panel
+from pm.models.start import Start, fit_start, read_start
 
 NAMES = (*tuple(f"s{index}_mean_{days}d" for index in range(4) for days in (1, 7, 28)), "age_a")
 
@@ -46,6 +47,70 @@ def test_gbm_round_trip() -> None:
     model = fit_gbm(features, positive, 7)
     read = read_gbm(json.loads(json.dumps(model.as_document())), len(NAMES))
     assert np.array_equal(read.raw(features), model.raw(features))
+
+
+def counted(n: int = 600) -> tuple[np.ndarray, np.ndarray]:
+    """Failures follow a count in column 1 and a level in column 3; column 0 is noise."""
+    rng = np.random.default_rng(8)
+    features = rng.normal(size=(n, 5)).astype(np.float32)
+    features[:, 1] = rng.poisson(1.0, n)
+    positive = features[:, 1] + 2 * features[:, 3] + rng.normal(size=n) > 4
+    return features, positive
+
+
+def started(features: np.ndarray, positive: np.ndarray) -> Start:
+    return fit_start(RuleModel(1), features, positive, prior=float(positive.mean()), rows_per_failure=1.0)
+
+
+def test_a_start_is_the_rule_in_log_odds() -> None:
+    features, positive = counted()
+    start = started(features, positive)
+    assert start.slope > 0
+    assert (1 / (1 + np.exp(-start.raw(features)))).mean() == pytest.approx(positive.mean(), abs=0.02)
+    assert start.contributions(features)[:, [0, 2, 3, 4]].any() == np.False_
+    assert np.ptp(start.raw(features) - start.contributions(features).sum(axis=1)) < 1e-9
+    assert read_start(json.loads(json.dumps(start.as_document())), 5) == start
+
+
+def test_a_booster_adds_to_its_start_and_sees_its_columns_only() -> None:
+    features, positive = counted()
+    start = started(features, positive)
+    model = fit_gbm(features, positive, 7, columns=(0, 3), start=start)
+    trees = model.raw(features) - start.raw(features)
+    assert np.corrcoef(trees, features[:, 3])[0, 1] > 0.5
+    parts = model.contributions(features)
+    assert np.ptp(model.raw(features) - parts.sum(axis=1)) < 1e-6
+    assert np.allclose(parts[:, 1], start.contributions(features)[:, 1])
+    assert not parts[:, [2, 4]].any()
+    other = features.copy()
+    other[:, [2, 4]] = 9.0
+    assert np.array_equal(model.raw(other), model.raw(features))
+    assert np.array_equal(fit_gbm(other, positive, 7, columns=(0, 3), start=start).raw(features), model.raw(features))
+    read = read_gbm(json.loads(json.dumps(model.as_document())), 5)
+    assert np.array_equal(read.raw(features), model.raw(features))
+    assert np.array_equal(read.contributions(features), parts)
+
+
+@pytest.mark.parametrize("columns", [[], [3, 0], [0, 0], [0, 5], [0, -1], [0, True], "03", [0]])
+def test_columns_that_cannot_be_are_refused(columns: object) -> None:
+    features, positive = counted()
+    document = fit_gbm(features, positive, 7, columns=(0, 3)).as_document()
+    with pytest.raises(ModelError, match="gbm: expected"):
+        read_gbm({**document, "columns": columns}, 5)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"rule": None}, {"rule": {"column": 9, "fill": 0}}, {"slope": -1.0}, {"slope": None}, {"intercept": "x"},
+     {"intercept": float("inf")}],
+)  # fmt: skip
+def test_a_start_that_cannot_be_is_refused(change: dict[str, object]) -> None:
+    features, positive = counted()
+    document = fit_gbm(features, positive, 7, start=started(features, positive)).as_document()
+    with pytest.raises(ModelError, match="expected"):
+        read_gbm({**document, "start": document["start"] | change}, 5)
+    with pytest.raises(ModelError, match="rule to start from"):
+        read_gbm({**document, "start": 5}, 5)
 
 
 def resized(text: str) -> str:
@@ -177,4 +242,11 @@ def test_a_rule_without_its_feature_says_so() -> None:
 def test_a_rule_document_that_cannot_hold_is_refused(document: dict[str, object]) -> None:
     with pytest.raises(ModelError, match="rule: expected"):
         read_rule(document, 2)
-    assert read_rule(RuleModel(1, 3.0).as_document(), 2) == RuleModel(1, 3.0)
+    assert read_rule(RuleModel(1, 3.0, 0.5).as_document(), 2) == RuleModel(1, 3.0, 0.5)
+
+
+def test_no_trouble_code_is_a_reason_for_a_low_score() -> None:
+    features = np.array([[0.0], [0.0], [3.0]], dtype=np.float32)
+    parts = fit_rule("fault_count", "cooling", ["n_dtc_cooling_14d"], features).contributions(features)
+    assert parts[0, 0] < 0 < parts[2, 0]
+    assert parts[:, 0].sum() == pytest.approx(0.0)

@@ -11,6 +11,7 @@ import pytest
 from pm.errors import LeakageError, ModelError
 from pm.features.featureset import Feature, FeatureSet
 from pm.models.bundle import KINDS, Bundle
+from pm.models.gbm import GbmModel
 from pm.models.rows import feature_matrix, labelled_rows, latest_days, vehicle_groups
 from pm.models.train import fit_bundle
 from pm.policy import Gates, Policy
@@ -94,6 +95,28 @@ def test_failing_trucks_score_higher_and_on_average_right(kind: str, frames: tup
     p = bundle.predict(feature_matrix(frames[0], len(NAMES)))
     assert p[positive].mean() > 1.3 * p[~positive].mean()
     assert p.mean() == pytest.approx(positive.mean(), abs=0.06)
+
+
+def test_a_booster_starts_from_the_fault_count_and_sees_what_is_near(
+    frames: tuple[pl.DataFrame, pl.DataFrame],
+) -> None:
+    bundle = fit("gbm", frames)
+    assert isinstance(bundle.estimator, GbmModel)
+    assert bundle.estimator.columns == tuple(range(len(NAMES)))
+    assert bundle.estimator.start is not None
+    assert bundle.estimator.start.rule.column == NAMES.index("n_dtc_cooling_14d")
+    read = Bundle.from_bytes(bundle.to_bytes())
+    features = feature_matrix(frames[0], len(NAMES))
+    rest = bundle.estimator.raw(features) - read.contributions(features).sum(axis=1)
+    assert np.ptp(rest) < 1e-6
+
+
+def test_without_a_count_a_booster_starts_from_the_base_rate(frames: tuple[pl.DataFrame, pl.DataFrame]) -> None:
+    named = FeatureSet("toy", 1, tuple(Feature(f"x{at}", "", "", ()) for at in range(len(NAMES))))
+    vectors = frames[0].with_columns(feature_set_id=pl.lit(named.feature_set_id))
+    bundle = fit_bundle("gbm", "cooling", vectors, frames[1], named, POLICY, CUTOFF, 3)
+    assert isinstance(bundle.estimator, GbmModel)
+    assert bundle.estimator.start is None
 
 
 def test_usual_range_comes_from_rows_without_failure(frames: tuple[pl.DataFrame, pl.DataFrame]) -> None:

@@ -193,6 +193,14 @@ def test_a_sensor_fault_spoils_its_signal_and_its_days_only(well, kind) -> None:
     assert (after.values["EngOilTemp1"] == before.values["EngOilTemp1"]).all()
 
 
+def test_a_stuck_sensor_says_one_value_on_both_schedules_of_its_message(well) -> None:
+    fault = SensorFault("VEP1", "ChargingSystemPotential", "stuck", 7, 14, 1.2, None)
+    spoilt = [each for each in apply_sensor_faults(well, [fault], np.random.default_rng(1)) if each.message == "VEP1"]
+    said = [each.values[fault.signal][fault.covers(each.time_s)] for each in spoilt]
+    assert [len(values) > 0 for values in said] == [True, True]
+    assert len(set(np.concatenate(said).tolist())) == 1
+
+
 def test_codes_come_with_symptoms_and_grow_severe() -> None:
     config = replace(CONFIG, n_days=120)
     rng = streams(config, 0)
