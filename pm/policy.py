@@ -216,8 +216,17 @@ def _check(policy: Policy, path: Path) -> Policy:
     )
     for holds, expected in rules:
         if not holds:
-            raise ConfigError(f"policy {path}: {expected}, but the file says otherwise")
+            raise ConfigError(f"policy {path}: {expected}, but got {_got(policy, expected)}")
     return policy
+
+
+def _got(policy: Policy, expected: str) -> str:
+    """The values that a rule's sentence begins with: `[section] key, key: expected …`, or those of the section."""
+    place = expected.split(":")[0]
+    section, keys = place[1 : place.index("]")], place[place.index("]") + 1 :].strip()
+    given = getattr(policy, section)
+    found = {key: getattr(given, key, None) for key in keys.split(", ")} if keys else asdict(given)
+    return " and ".join(str(value) for value in found.values()) if len(found) <= 2 else str(found)
 
 
 def _assumption_rules(given: Assumptions) -> tuple[tuple[bool, str], ...]:

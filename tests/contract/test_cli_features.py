@@ -11,8 +11,8 @@ from feature_fleet import START, sources, vehicles, write_file
 
 from pm.cli.features import features
 from pm.errors import ConfigError
-from pm.store import frames
-from pm.tables import DAILY_FAULT, DAILY_SIGNAL, FAILURE, VEHICLE
+from pm.store import frames, work_orders
+from pm.tables import DAILY_FAULT, DAILY_SIGNAL, FAILURE, VEHICLE, WORK_ORDER
 
 AS_OF = (START + timedelta(days=40)).date().isoformat()
 
@@ -52,6 +52,19 @@ def test_the_configured_set_is_built_and_shown(told: CliRunner) -> None:
         assert said in people, said
     everything = told.invoke(features, ["show"], catch_exceptions=False).stdout
     assert everything.startswith(f"{built['n_features']} features of {built['feature_set_id']}")
+
+
+def test_work_orders_are_read_before_their_failures_are_counted(told: CliRunner, conn: psycopg.Connection) -> None:
+    """Without it a fleet known through its orders alone had no failure in any feature, and no error either."""
+    row = {
+        "source_system": "shop", "work_order_id": "W1", "line_no": 1, "vehicle_id": vehicles(2)["vehicle_id"][0],
+        "known_at": START, "opened_at": START, "completed_at": START, "planned": False, "withdrawn": False,
+        "description": "water pump replaced",
+    }  # fmt: skip
+    work_orders.insert_versions(conn, WORK_ORDER.frame([dict.fromkeys(WORK_ORDER.column_names) | row]))
+    document(told, "--as-of", AS_OF, "--workers", "1")
+    read = work_orders.fetch_failures(conn).filter(work_order_id="W1")
+    assert read.select("component", "kind").rows() == [("cooling", "failure")]
 
 
 def test_a_choice_is_listed_with_its_reason(told: CliRunner) -> None:
