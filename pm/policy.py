@@ -222,7 +222,7 @@ def _check(policy: Policy, path: Path) -> Policy:
 
 def _got(policy: Policy, expected: str) -> str:
     """The values that a rule's sentence begins with: `[section] key, key: expected …`, or those of the section."""
-    place = expected.split(":")[0]
+    place = expected.split(":", maxsplit=1)[0]
     section, keys = place[1 : place.index("]")], place[place.index("]") + 1 :].strip()
     given = getattr(policy, section)
     found = {key: getattr(given, key, None) for key in keys.split(", ")} if keys else asdict(given)
