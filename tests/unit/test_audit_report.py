@@ -19,6 +19,7 @@ from pm.lifecycle.audited import not_audited, require_audited
 from pm.policy import Audit, Policy
 
 REQUIRED = replace(Policy(), audit=Audit(required=True))
+NOT_REQUIRED = replace(Policy(), audit=replace(Policy().audit, required=False))
 
 
 def figure(value: float, half: float = 0.02) -> Figure:
@@ -72,7 +73,7 @@ def test_the_section_escapes_what_came_from_data_and_is_well_formed() -> None:
 
 def test_registration_needs_an_audit_that_did_not_fail_where_the_policy_says_so() -> None:
     good, leaky = result(check("pass")), result(check("fail", sentence="n_repairs carries it"))
-    require_audited(None, "b", Policy())
+    require_audited(None, "b", NOT_REQUIRED)
     require_audited(row(leaky), "b", Policy())
     require_audited(row(good), "b", REQUIRED)
     require_audited(row(result(check("warn"))), "b", REQUIRED)
@@ -87,7 +88,7 @@ def test_a_component_that_could_not_be_audited_gets_no_model() -> None:
     assert not_audited(found, "cooling", REQUIRED) is None
     assert "too few failures" in (not_audited(found, "turbo", REQUIRED) or "")
     assert "did not cover it" in (not_audited(found, "brakes_air", REQUIRED) or "")
-    assert not_audited(found, "turbo", Policy()) is None
+    assert not_audited(found, "turbo", NOT_REQUIRED) is None
 
 
 @pytest.mark.parametrize(
