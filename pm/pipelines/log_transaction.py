@@ -19,8 +19,9 @@ from typing import Final
 
 import polars as pl
 
+from pm.canbus.columns import DecodedMessage
 from pm.canbus.dbc import SignalDatabase
-from pm.canbus.decode import DECODER_VERSION, DecodedBatch, DecodeReport, LogDecoder
+from pm.canbus.decode import DECODER_VERSION, DecodeReport, LogDecoder
 from pm.canbus.logfile import LogFile, open_log
 from pm.errors import DataError
 from pm.pipelines.sifting import Sifter, rejected_json, without_vin
@@ -32,6 +33,10 @@ _MOST_WAITING_VALUES: Final = 1 << 20
 """Decoded values that wait to be written, nine bytes each."""
 _WAITING_ROWS: Final = 90_000
 """Rows that wait before they are decoded when sampling: few enough that writing begins early."""
+
+
+Sifted = tuple[tuple[DecodedMessage, ...], pl.DataFrame]
+"""Messages and trouble codes of a batch that may be stored."""
 
 
 @dataclass(frozen=True)
@@ -118,15 +123,17 @@ class _LogTransaction:
         log = open_log(self.job.path, start=self.job.start)
         decoder, sifter = self._decoder(), self._sifter()
         log_file_id = logs.reserve(self.conn)
-        writer = _Writer(self.conn, sifter, self.job.vehicle_id, log_file_id, expect_new)
+        writer = _Writer(self.conn, self.job.vehicle_id, log_file_id, expect_new)
+        # Sifted where they are decoded: the writing thread has nothing to do but to keep the server busy.
+        sifted = map(sifter.take, decoder.batches(log))
         if expect_new:
             # Rows first: the sha256 takes as long to make as half of them to write.
-            _write_behind(writer.write, decoder.batches(log))
+            _write_behind(writer.write, sifted)
             self._claim(log, log_file_id)
         else:
             # Which of two rows stays is decided by the manifest rows of both.
             self._claim(log, log_file_id)
-            _write_behind(writer.write, decoder.batches(log))
+            _write_behind(writer.write, sifted)
         stored = StoredLog(log_file_id, decoder.report, writer.n_rows, writer.n_faults, sifter.days)
         self._finish(stored, sifter)
         return stored
@@ -186,13 +193,14 @@ class _LogTransaction:
         return Sifter(self.policy, known_at=self.job.known_at, not_before=not_before, secret=self.keeping.secret)
 
 
-def _write_behind(write: Callable[[DecodedBatch], None], batches: Iterable[DecodedBatch]) -> None:
+def _write_behind(write: Callable[[Sifted], None], batches: Iterable[Sifted]) -> None:
     """Write each batch in order while the next ones are decoded; few values wait, so memory is bounded."""
     with ThreadPoolExecutor(1) as writer:
         waiting: deque[tuple[Future[None], int]] = deque()
         n_waiting = 0
         for batch in batches:
-            n_values = sum(message.n_values for message in batch.decoded)
+            messages, codes = batch
+            n_values = sum(message.n_values for message in messages) + codes.height * codes.width
             waiting.append((writer.submit(write, batch), n_values))
             n_waiting += n_values
             while waiting and (n_waiting > _MOST_WAITING_VALUES or waiting[0][0].done()):
@@ -205,19 +213,18 @@ def _write_behind(write: Callable[[DecodedBatch], None], batches: Iterable[Decod
 
 @dataclass
 class _Writer:
-    """Writes the decoded batches of one file inside the caller's transaction, and counts."""
+    """Writes the sifted batches of one file inside the caller's transaction, and counts."""
 
     conn: Connection
-    sifter: Sifter
     vehicle_id: int
     log_file_id: int
     expect_new: bool
     n_rows: int = 0
     n_faults: int = 0
 
-    def write(self, batch: DecodedBatch) -> None:
+    def write(self, batch: Sifted) -> None:
         log_file_id = self.log_file_id
-        messages, codes = self.sifter.take(batch)
+        messages, codes = batch
         for message in messages:
             self.n_rows += telemetry.insert_decoded(
                 self.conn, message, vehicle_id=self.vehicle_id, log_file_id=log_file_id, expect_new=self.expect_new
