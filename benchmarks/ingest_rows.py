@@ -89,6 +89,7 @@ def _floors_of(engine: Engine) -> tuple[Floor, ...]:
     return (
         Floor(f"{name}: committed rows at 1 s / decoding alone by python-can + cantools",
               times(key("sample"), decoding), 30, 60),
+        Floor(f"{name}: the same, files two at a time, one a process", times(key("pool2"), decoding), 30, 60),
         Floor(f"{name}: the same with the raw file archived", times(key("sample_kept"), decoding), None),
         Floor(f"{name}: every frame, rows/s / bare binary COPY", _rows_times(key("every"), key("copy")), 0.7),
         Floor(f"{name}: every frame, rows/s / executemany", _rows_times(key("every"), key("many")), None),
