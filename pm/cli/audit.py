@@ -58,18 +58,7 @@ def run_and_print(
     as_json: bool = False,
 ) -> AuditReport:
     """Audit a stored backtest, store what was found and print it; `require_passed` turns it into an exit code."""
-    report = audit_backtest(
-        conn,
-        rules,
-        policy,
-        artifact_folder=settings.artifacts,
-        created_at=datetime.now(UTC),
-        backtest_id=backtest_id,
-        configured=feature_set_of(settings, policy),
-        executor=executor,
-        track=bars,
-        quick=quick,
-    )
+    report = run(conn, settings, rules, policy, backtest_id=backtest_id, quick=quick, executor=executor)
     if as_json:
         print_json({"audit_id": report.audit_id, "backtest_id": report.backtest_id, **_document(report)})
         return report
@@ -81,6 +70,31 @@ def run_and_print(
     )
     click.echo(f"report: {artifacts.path(settings.artifacts, report.report_sha256)}")
     return report
+
+
+def run(
+    conn: Connection,
+    settings: Settings,
+    rules: FailureRules,
+    policy: Policy,
+    *,
+    backtest_id: str | None = None,
+    quick: bool = False,
+    executor: Executor | None = None,
+) -> AuditReport:
+    """Audit a stored backtest (None: the newest) and store what was found, with progress."""
+    return audit_backtest(
+        conn,
+        rules,
+        policy,
+        artifact_folder=settings.artifacts,
+        created_at=datetime.now(UTC),
+        backtest_id=backtest_id,
+        configured=feature_set_of(settings, policy),
+        executor=executor,
+        track=bars,
+        quick=quick,
+    )
 
 
 def require_passed(report: AuditReport) -> None:

@@ -10,12 +10,13 @@ from typing import Any
 import click
 
 from pm.cli.audit import require_passed
+from pm.cli.audit import run as run_audit
 from pm.cli.output import INSTANT, bars, json_option, print_json, print_table
 from pm.cli.steps import today
 from pm.errors import ModelError
 from pm.features.featurefile import feature_set_of
 from pm.labels.failures import FailureRules, load_rules
-from pm.pipelines.audit import AuditReport, audit_backtest
+from pm.pipelines.audit import AuditReport
 from pm.pipelines.backtest import BacktestReport, backtest_models, verify_backtest
 from pm.pipelines.backtest_files import write_backtest
 from pm.pipelines.executor import open_executor
@@ -88,7 +89,11 @@ def backtest(
         written = None if out is None else write_backtest(
             conn, report.backtest_id, out, artifact_folder=settings.artifacts
         )  # fmt: skip
-        found = _audit(conn, settings, rules, policy, report.backtest_id, executor) if audit else None
+        found = (
+            run_audit(conn, settings, rules, policy, backtest_id=report.backtest_id, executor=executor)
+            if audit
+            else None
+        )
     if as_json:
         print_json(report if found is None else {"backtest": report, "audit": found})
     else:
@@ -99,22 +104,6 @@ def backtest(
             click.echo(f"files: {written.folder} ({', '.join(written.names)})")
     if found:
         require_passed(found)
-
-
-def _audit(
-    conn: Connection, settings: Settings, rules: FailureRules, policy: Policy, backtest_id: str, executor: Executor
-) -> AuditReport:
-    return audit_backtest(
-        conn,
-        rules,
-        policy,
-        artifact_folder=settings.artifacts,
-        created_at=datetime.now(UTC),
-        backtest_id=backtest_id,
-        configured=feature_set_of(settings, policy),
-        executor=executor,
-        track=bars,
-    )
 
 
 def _print_audit(found: AuditReport, settings: Settings) -> None:

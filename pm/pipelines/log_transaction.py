@@ -32,7 +32,8 @@ from pm.store.connection import Connection, transaction
 _MOST_WAITING_VALUES: Final = 1 << 20
 """Decoded values that wait to be written, nine bytes each."""
 _WAITING_ROWS: Final = 90_000
-"""Rows that wait before they are decoded when sampling: few enough that writing begins early."""
+"""Rows that wait before they are decoded when sampling: enough that each COPY is large (`LogDecoder` hands
+the first ones over earlier, so that writing begins early)."""
 
 
 Sifted = tuple[tuple[DecodedMessage, ...], pl.DataFrame]

@@ -3,7 +3,8 @@
 What belongs here: claiming a file once, what came of it, which vehicle days must be aggregated
 again. The rows of the file are in `pm.store.telemetry` and `pm.store.faults`.
 
-A file is one transaction of the caller: `hold_vehicle`, `claim`, rows, `finish`, `mark_dirty`. So a
+A file is one transaction of the caller: `hold_vehicle`, `reserve`, rows, `claim`, `finish`, `mark_dirty`; where
+rows overlap those of another file, `claim` comes before them. So a
 manifest row that anybody else can see stands for a file that is stored whole.
 
 Files of one vehicle follow each other, because which of two overlapping files keeps its rows is
